@@ -13,7 +13,7 @@ from pyconv.pyramid import HG_PYRAMIDS, PYRAMIDS, VIDEO_PYRAMIDS, Pyramid
 if TYPE_CHECKING:
     from pyconv.models.resnet import ResNet as ResNetModule
     from pyconv.models.segmentation import SegNet as SegNetModule
-    from pyconv.models.ssd import SSD as SSDModule
+    from pyconv.models.ssd import SSD as SSDModule  # noqa: N811 (a class)
 
 Stride = int | tuple[int, int, int]
 BlockKind = Literal["basic", "bottleneck", "preact", "iresnet"]
@@ -179,9 +179,7 @@ def preact_resnet(depth: int) -> ResNet:
 
 def iresnet(depth: int) -> ResNet:
     """iResNet (Duta et al., arXiv 2004.04989): start, middle and end blocks; max pool on the projection shortcuts."""
-    return _residual(
-        f"iresnet{depth}", _bottleneck(depth), (PYRAMIDS[1],) * 4, block="iresnet", pool="all_shortcuts"
-    )
+    return _residual(f"iresnet{depth}", _bottleneck(depth), (PYRAMIDS[1],) * 4, block="iresnet", pool="all_shortcuts")
 
 
 def nl_resnet(depth: int) -> ResNet:

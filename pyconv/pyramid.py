@@ -72,7 +72,7 @@ class Pyramid:
         kernels: tuple[int | Kernel, ...],
         split: tuple[int, ...] = (),
     ) -> "Pyramid":
-        """Section 3's group rule: the divisor closest to `K_i^2 / K_1^2` of both the input maps and the level's output maps.
+        """Section 3's group rule: the divisor of input and level's output maps that is closest to `K_i^2 / K_1^2`.
 
         Of two equally close divisors the smaller one (more connectivity) is taken. The networks of the paper use
         1, 4, 8, 16 for 3, 5, 7, 9, about twice what this rule gives: those are `PYRAMIDS`.
@@ -87,9 +87,10 @@ class Pyramid:
         return next((len(k) for k in self.kernels if not isinstance(k, int)), None)
 
     def levels(self, in_channels: int, out_channels: int, dims: int | None = None) -> tuple[Level, ...]:
-        """The rows of Equation 1 for `in_channels` -> `out_channels` maps; int kernels become squares (cubes) of `dims`.
+        """The rows of Equation 1 for `in_channels` -> `out_channels` maps.
 
-        `dims` defaults to what the kernels state, else 2. Raises `ValueError` naming the level and the valid group numbers or output maps.
+        Int kernels become squares (cubes) of `dims` dimensions, by default what the kernels state, else 2. Raises
+        `ValueError` naming the level and the valid group numbers, or the valid output maps.
         """
         for name, value in (("in_channels", in_channels), ("out_channels", out_channels)):
             if not isinstance(value, int) or value < 1:
@@ -128,7 +129,9 @@ def divisors(n: int) -> list[int]:
     return [d for d in range(1, n + 1) if n % d == 0]
 
 
-def pyconv_params(pyramid: Pyramid, in_channels: int, out_channels: int, *, bias: bool = False, dims: int | None = None) -> int:
+def pyconv_params(
+    pyramid: Pyramid, in_channels: int, out_channels: int, *, bias: bool = False, dims: int | None = None
+) -> int:
     """Equation 1, left: `sum over levels of K^2 * FM_i / G * FM_o` (plus one bias per output map)."""
     levels = pyramid.levels(in_channels, out_channels, dims)
     return sum(level.params for level in levels) + (out_channels if bias else 0)
