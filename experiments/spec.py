@@ -6,13 +6,13 @@ one never retrains. `Table`, `Column`, `Row` are the printed page. No torch, no 
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from math import isfinite
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, get_args
 
-from pyconv.architectures import Network
-from pyconv.recipe import Recipe
+from pyconv.architectures import SSD, Network, ResNet, SegNet
+from pyconv.recipe import Ade20kAugment, CocoAugment, ImageNetAugment, KineticsAugment, Recipe
 
 # Raise it when the meaning of a field changes without its value changing; older records then keep their own names.
 SCHEMA = 1
@@ -23,16 +23,48 @@ Dash = Literal["-"]
 Published = float | Dash | None
 """A printed number; "-" where the paper prints a dash; None where our copy of the paper is not readable."""
 
+_Item = TypeVar("_Item")
+
+# What a task trains, on inputs of how many dimensions, with whose augmentation.
+_TASKS: dict[str, tuple[type, int, type]] = {
+    "imagenet": (ResNet, 2, ImageNetAugment),
+    "ade20k": (SegNet, 2, Ade20kAugment),
+    "coco": (SSD, 2, CocoAugment),
+    "kinetics": (ResNet, 3, KineticsAugment),
+}
+
 
 @dataclass(frozen=True)
 class Experiment:
-    """One training run: `model` on `task` by `recipe`, from `init`'s weights or from scratch, with `seed`."""
+    """One training run: `model` on `task` by `recipe`, from `init`'s weights or from scratch, with `seed`.
+
+    Raises `ValueError` when the parts do not belong together, or when `init` has not the weights of the backbone.
+    """
 
     task: Task
     model: Network
     recipe: Recipe
     init: "Experiment | None" = None
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        _check_choice("Experiment.task", self.task, tuple(_TASKS))
+        model, dims, augment = _TASKS[self.task]
+        backbone = self.model if isinstance(self.model, ResNet) else self.model.backbone
+        if not isinstance(self.model, model) or backbone.dims != dims:
+            raise ValueError(f"{self.task} trains a {dims}-D {model.__name__}, got the {_kind(self.model)}")
+        if not isinstance(self.recipe.augment, augment):
+            raise ValueError(
+                f"{self.name}: the recipe's augment must be a {augment.__name__}, "
+                f"got a {type(self.recipe.augment).__name__}"
+            )
+        if not isinstance(self.seed, int) or self.seed < 0:
+            raise ValueError(f"{self.name}: seed must be an integer from 0 up, got {self.seed!r}")
+        if self.init is not None and not _starts(self.init.model, backbone):
+            raise ValueError(
+                f"{self.name}: init trains {self.init.model.name}, whose weights do not fit the backbone "
+                f"{backbone.name}: use the experiment that trains this backbone for classification"
+            )
 
     @property
     def name(self) -> str:
@@ -48,7 +80,7 @@ class Protocol:
     """How a trained network is tested, on `data`/`split`. Not part of an experiment's identity.
 
     `crop`: pixels of the network's input. `resize`: short side (imagenet, kinetics) or long side (ade20k) before it.
-    `scales`: of multi-scale testing. `flip`: average with the mirrored image. `views`: clips x spatial crops of a video.
+    `scales`: of multi-scale testing. `flip`: average with the mirrored image. `views`: clips x crops of a video.
     `samples`: how many images or videos a complete test counts; None where copies of the data set differ.
     """
 
@@ -83,6 +115,10 @@ class Column:
     input_size: tuple[int, ...] | None = None
     external: bool = False
     group: str = ""
+
+    def __post_init__(self) -> None:
+        _check_choice(f"column {self.key}: better", self.better, ("lower", "higher"))
+        _check_choice(f"column {self.key}: noise", self.noise, get_args(Noise))
 
 
 @dataclass(frozen=True)
@@ -144,6 +180,18 @@ class Table:
         """The protocol under which `column` of `row` is measured."""
         return dict(row.protocols).get(column.key, column.protocol)
 
+    def row(self, key: str, group: str = "") -> Row:
+        """The line `key` of column group `group`."""
+        return _one(self.rows, f"{self.name}: row", (key, group), lambda row: (row.key, row.group))
+
+    def column(self, key: str) -> Column:
+        """The column `key`."""
+        return _one(self.columns, f"{self.name}: column", key, lambda column: column.key)
+
+    def published(self, row: Row, column: Column) -> Published:
+        """What the paper prints where `row` and `column` meet."""
+        return row.published[self.columns.index(column)]
+
     def cells(self) -> Iterator[tuple[Row, Column, Published]]:
         """Every printed cell, row by row."""
         for row in self.rows:
@@ -180,20 +228,55 @@ def resolved(value: Any) -> Any:
         return value
     if isinstance(value, (int, float)) and isfinite(value):
         return int(value) if value == int(value) else value  # 1, 1.0 and True are equal, so they are one spec
-    raise TypeError(f"{value!r} ({type(value).__name__}) has no place in a spec: use finite numbers, text, tuples, dataclasses")
+    raise TypeError(
+        f"{value!r} ({type(value).__name__}) has no place in a spec: use finite numbers, text, tuples, dataclasses"
+    )
 
 
 def digest(value: Any) -> str:
     """Twelve hex digits of the SHA-256 of the canonical JSON of `resolved(value)` under the schema version."""
-    canonical = json.dumps([SCHEMA, resolved(value)], sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return digest_resolved(resolved(value))
+
+
+def digest_resolved(plain: Any) -> str:
+    """`digest` of a value that was resolved before, e.g. the spec inside a record."""
+    canonical = json.dumps([SCHEMA, plain], sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
 
 def fingerprint(experiment: Experiment) -> str:
-    """The identity of a training run: equal for equal experiments, different when anything that changes the weights differs."""
+    """The identity of a training run: equal for equal experiments, different when what changes the weights differs."""
     return digest(experiment)
 
 
 def family(experiment: Experiment) -> str:
     """The fingerprint without the seed: runs that differ in their seed only are one family, kept in one folder."""
     return digest(replace(experiment, seed=0))
+
+
+def _check_choice(where: str, value: str, valid: tuple[str, ...]) -> None:
+    if value not in valid:
+        raise ValueError(f"{where} must be one of {', '.join(valid)}; got {value!r}")
+
+
+def _kind(model: Network) -> str:
+    dims = model.dims if isinstance(model, ResNet) else 2
+    return f"{dims}-D {type(model).__name__} {model.name}"
+
+
+def _starts(trained: Network, backbone: ResNet) -> bool:
+    """Whether the weights of `trained` are the backbone's: the same stages but for strides and dilations."""
+    if not isinstance(trained, ResNet) or len(trained.stages) < len(backbone.stages):
+        return False
+    same = ("block", "pool", "context", "second_conv", "dims")
+    return all(getattr(trained, name) == getattr(backbone, name) for name in same) and all(
+        replace(ours, stride=1, dilation=1) == replace(theirs, stride=1, dilation=1)
+        for ours, theirs in zip(backbone.stages, trained.stages, strict=False)
+    )
+
+
+def _one(items: Iterable[_Item], what: str, wanted: Any, key: Callable[[_Item], Any]) -> _Item:
+    named = {key(item): item for item in items}
+    if wanted not in named:
+        raise ValueError(f"{what} {wanted!r} is none of {list(named)}")
+    return named[wanted]

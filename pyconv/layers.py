@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pyconv.pyramid import PYRAMIDS, Level, Pyramid
 
-__all__ = ["PYRAMIDS", "PyConv", "Pyramid", "batch_norm", "conv", "max_pool", "spatial_conv"]
+__all__ = ["PYRAMIDS", "PyConv", "Pyramid", "batch_norm", "conv", "max_pool", "require_variance", "spatial_conv"]
 
 Size = int | Sequence[int]
 
@@ -99,6 +99,16 @@ def max_pool(stride: Size, dims: int = 2) -> nn.MaxPool2d | nn.MaxPool3d:
     strides = _numbers("stride", stride, dims)
     kernel = (3 if strides[0] > 1 else 1, 3, 3)
     return nn.MaxPool3d(kernel, stride=strides, padding=tuple(k // 2 for k in kernel))
+
+
+def require_variance(norm: nn.Module, values: int) -> None:
+    """Raise `ValueError` where `norm`, in training, would see `values` = 1 a map: a 1x1 map of one image."""
+    # A SyncBatchNorm is no BatchNorm2d: its statistics span the batches of all processes.
+    if isinstance(norm, nn.BatchNorm2d) and norm.training and values == 1:
+        raise ValueError(
+            "a 1x1 map of one image is a single value, of which batch norm has no variance: "
+            "train with at least 2 images a batch, or convert to SyncBatchNorm"
+        )
 
 
 def _dims(pyramid: Pyramid, dims: int | None) -> int:

@@ -6,7 +6,7 @@ batches) stands elsewhere.
 
 from dataclasses import dataclass
 from math import cos, pi
-from typing import Literal
+from typing import Literal, get_args
 
 Schedule = Literal["step", "cosine", "poly"]
 Precision = Literal["fp32", "amp"]
@@ -108,23 +108,35 @@ class Recipe:
                 raise ValueError(f"{name} must be a positive integer, got {getattr(self, name)!r}")
         if not self.lr > 0:
             raise ValueError(f"lr must be positive, got {self.lr!r}")
-        if self.schedule not in ("step", "cosine", "poly"):
-            raise ValueError(f"schedule must be step, cosine or poly, got {self.schedule!r}")
+        for name, choices in (("schedule", get_args(Schedule)), ("precision", get_args(Precision))):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} must be one of {', '.join(choices)}; got {getattr(self, name)!r}")
+        if not isinstance(self.augment, get_args(Augment)):
+            valid = ", ".join(kind.__name__ for kind in get_args(Augment))
+            raise ValueError(f"augment must be one of {valid}; got {self.augment!r}")
+        if self.milestones and self.schedule != "step":
+            raise ValueError(f"milestones are of the step schedule, not of {self.schedule!r}: leave them out")
         if list(self.milestones) != sorted(self.milestones):
             raise ValueError(f"milestones must ascend, got {self.milestones}")
+        if self.milestones and not 0 < self.milestones[0] <= self.milestones[-1] < self.epochs:
+            raise ValueError(f"milestones must lie within the {self.epochs} epochs, got {self.milestones}")
 
     def lr_at(self, step: int, steps_per_epoch: int) -> float:
         """The learning rate of optimiser step `step` (from 0), of a run with `steps_per_epoch` steps an epoch.
 
         step: `lr * gamma^(milestones passed)`. cosine: `lr / 2 * (1 + cos(pi * epoch / epochs))` with whole epochs
         passed. poly: `lr * (1 - step / steps)^power`. The first `warmup_epochs` climb linearly to that value.
+        Raises `ValueError` for a step outside the run.
         """
+        steps = self.epochs * steps_per_epoch
+        if not 0 <= step <= steps:
+            raise ValueError(f"step {step} is outside this run of {self.epochs} x {steps_per_epoch} = {steps} steps")
         epoch = step // steps_per_epoch
         if self.schedule == "step":
             lr = self.lr * self.gamma ** sum(step >= m * steps_per_epoch for m in self.milestones)
         elif self.schedule == "cosine":
             lr = self.lr / 2 * (1 + cos(pi * epoch / self.epochs))
         else:
-            lr = self.lr * (1 - step / (self.epochs * steps_per_epoch)) ** self.poly_power
+            lr = self.lr * (1 - step / steps) ** self.poly_power
         warmup_steps = self.warmup_epochs * steps_per_epoch
         return lr * (step + 1) / warmup_steps if step + 1 < warmup_steps else lr

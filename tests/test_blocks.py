@@ -3,12 +3,12 @@
 from dataclasses import replace
 
 import torch
+from networks import randomise, small
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pyconv import ResNet, nl_resnet, pyconvresnet, resnet
 from pyconv.models import build
-from tests.networks import randomise, small
 
 STEM = 64
 

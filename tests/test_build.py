@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from networks import randomise, small
 from torch import nn
 from torch.nn import functional as F
 
@@ -13,7 +14,6 @@ from pyconv.architectures import Stage
 from pyconv.models import build
 from pyconv.models import resnet as modules
 from pyconv.pyramid import VIDEO_PYRAMIDS
-from tests.networks import randomise, small
 
 FAMILIES = [
     resnet(18),

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torchvision
+from networks import randomise
 from torch.nn import functional as F
 
 from pyconv import (
@@ -21,7 +22,6 @@ from pyconv import (
     se_resnet,
 )
 from pyconv.models import build
-from tests.networks import randomise
 
 
 def from_torchvision(key: str) -> str:

@@ -55,5 +55,5 @@ class NonLocal(nn.Module):
         phi = torch.flatten(self.phi(x), 2)
         g = torch.flatten(self.g(x), 2)
         attention = torch.softmax(theta.transpose(1, 2) @ phi, dim=-1)
-        y = (g @ attention.transpose(1, 2)).unflatten(2, x.shape[-2:])
+        y = (g @ attention.transpose(1, 2)).reshape(x.shape[0], -1, *x.shape[2:])
         return x + self.bn(self.conv(y))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pyconv import architectures
-from pyconv.layers import batch_norm, conv, spatial_conv
+from pyconv.layers import batch_norm, conv, require_variance, spatial_conv
 from pyconv.models.resnet import ResNet
 from pyconv.pyramid import PYRAMIDS
 
@@ -127,21 +127,16 @@ class PooledBranch(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, bins: int) -> None:
         super().__init__()
-        self.bins = bins
         self.pool = nn.AdaptiveAvgPool2d(bins)
         self.conv = conv(in_channels, out_channels)
-        self.bn: nn.Module = batch_norm(out_channels)
+        self.bn = batch_norm(out_channels)
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) -> (N, out_channels, H, W)."""
-        # A SyncBatchNorm is no BatchNorm2d: its statistics span the batches of all processes.
-        if self.bins == 1 and x.shape[0] == 1 and self.bn.training and isinstance(self.bn, nn.BatchNorm2d):
-            raise ValueError(
-                "a 1x1 bin of one image is a single value, of which batch norm has no variance: "
-                "train with at least 2 images a batch, or convert to SyncBatchNorm"
-            )
-        return _upsample(self.relu(self.bn(self.conv(self.pool(x)))), x.shape[2:])
+        pooled = self.pool(x)
+        require_variance(self.bn, values=pooled[:, 0].numel())
+        return _upsample(self.relu(self.bn(self.conv(pooled))), x.shape[2:])
 
 
 def _head(network: architectures.SegNet) -> tuple[nn.Module, int]:

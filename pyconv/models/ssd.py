@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pyconv import architectures
-from pyconv.layers import batch_norm, conv, spatial_conv
+from pyconv.layers import batch_norm, conv, require_variance, spatial_conv
 from pyconv.models.initialise import xavier
 from pyconv.models.resnet import ResNet
 from pyconv.pyramid import PYRAMIDS
@@ -75,7 +75,11 @@ class SSD(nn.Module):
             xavier(part)
 
     def maps(self, x: Tensor) -> tuple[Tensor, ...]:
-        """The six maps that boxes are predicted from: stage 3 and the head's five, 38x38 to 1x1."""
+        """The six maps that boxes are predicted from: stage 3 and the head's five, 38x38 to 1x1.
+
+        Raises `ValueError` for one image in training: batch norm has no variance of a single value.
+        """
+        require_variance(self.head[-1].get_submodule("bn2"), values=x.shape[0])
         outputs = [self.backbone.features(x)[-1]]
         for block in self.head:
             outputs.append(block(outputs[-1]))
@@ -140,4 +144,6 @@ def _head_block(block: HeadBlock, kind: architectures.DetectionHead, in_channels
 
 def _per_box(prediction: Tensor, values: int) -> Tensor:
     """(N, boxes * values, H, W) -> (N, H * W * boxes, values): row, column, box of the cell."""
-    return prediction.unflatten(1, (-1, values)).permute(0, 3, 4, 1, 2).flatten(1, 3)
+    images, _, height, width = prediction.shape
+    by_box = prediction.reshape(images, -1, values, height, width)
+    return by_box.permute(0, 3, 4, 1, 2).reshape(images, -1, values)

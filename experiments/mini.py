@@ -1,0 +1,104 @@
+"""The minutes-on-two-cores version of an experiment: the same network and recipe on 5,000 real handwritten digits.
+
+Networks keep their depth, kernels and groups, the code path is the paper's; images, epochs and batches are smaller.
+A step schedule drops at the same fractions of the run, a cosine stays a cosine, CutMix stays CutMix, the learning rates
+of the two recipes stay proportional to their batches. The numbers check the pipeline and say nothing about PyConv: they
+stand in tables of their own, under fingerprints of their own.
+"""
+
+from dataclasses import replace
+
+from experiments.spec import ArchitectureTable, Column, Experiment, Protocol, Row, Table
+from pyconv.architectures import ResNet
+from pyconv.recipe import ImageNetAugment, Recipe
+
+DATA = "digits"  # 28x28, ten classes; 4,000 to train, 1,000 held out
+CLASSES = 10
+HELD_OUT = 1_000
+FULL_CROP, CROP = 224, 32  # pixels; every other crop and resize in proportion
+FULL_EPOCHS, EPOCHS = 90, 2  # the augmented recipe's 300 in proportion
+FULL_BATCH, BATCH = 256, 32  # images; the augmented recipe's 1024 in proportion
+FULL_LR, LR = 0.1, 0.005  # the augmented recipe's 0.4 in proportion; the linear rule's 0.0125 learns little in so few steps
+AREA = (0.5, 1.0)  # of the random crop; 8% of a digit is no digit
+FLIP = 0.0  # a mirrored digit is another sign
+
+MINI_TABLES = (2, 3, 4)
+CAVEAT = "Small runs on 28x28 digits: they check the pipeline and say nothing about PyConv or the paper's numbers."
+
+
+def mini(experiment: Experiment) -> Experiment:
+    """`experiment` on the digits, small enough for two CPU cores. Raises `ValueError` for other data than imagenet."""
+    if experiment.recipe.data != "imagenet" or not isinstance(experiment.model, ResNet):
+        raise ValueError(f"{experiment.name}: only classification has a mini version yet: {_available()}")
+    model = replace(experiment.model, num_classes=CLASSES)
+    return replace(experiment, model=model, recipe=_recipe(experiment.recipe))
+
+
+def mini_protocol(protocol: Protocol) -> Protocol:
+    """`protocol` on the held-out digits, its sizes scaled like the training crop."""
+    if protocol.data != "imagenet":
+        raise ValueError(f"protocol {protocol.key} tests {protocol.data}; only classification has a mini version yet")
+    return replace(
+        protocol,
+        key=f"mini-{protocol.key}",
+        data=DATA,
+        crop=_pixels(protocol.crop),
+        resize=_pixels(protocol.resize),
+        samples=HELD_OUT,
+    )
+
+
+def mini_table(table: Table | ArchitectureTable) -> Table:
+    """`table` with the mini version of every experiment and nothing published: no number of the paper stands in it."""
+    if not isinstance(table, Table) or table.number not in MINI_TABLES or table.mini:
+        raise ValueError(f"{table.name} has no mini version: {_available()}")
+    return replace(
+        table,
+        caption=f"Mini version of Table {table.number}: {table.caption}",
+        columns=tuple(_column(column) for column in table.columns),
+        rows=tuple(_row(row) for row in table.rows),
+        footnotes=(CAVEAT,),
+        mini=True,
+    )
+
+
+def _available() -> str:
+    return "tables with one: " + ", ".join(f"table{number}" for number in MINI_TABLES)
+
+
+def _pixels(size: int) -> int:
+    return round(size * CROP / FULL_CROP)
+
+
+def _recipe(recipe: Recipe) -> Recipe:
+    assert isinstance(recipe.augment, ImageNetAugment)  # Experiment checks it for the task imagenet
+    epochs = round(recipe.epochs * EPOCHS / FULL_EPOCHS)
+    batch_size = recipe.batch_size * BATCH // FULL_BATCH
+    return replace(
+        recipe,
+        data=DATA,
+        epochs=epochs,
+        batch_size=batch_size,
+        lr=recipe.lr * LR / FULL_LR,
+        milestones=tuple(milestone * epochs / recipe.epochs for milestone in recipe.milestones),
+        batch_norm_batch=min(recipe.batch_norm_batch, batch_size),
+        augment=replace(recipe.augment, crop=_pixels(recipe.augment.crop), scale=AREA, flip=FLIP),
+    )
+
+
+def _column(column: Column) -> Column:
+    if column.protocol is not None:
+        protocol = mini_protocol(column.protocol)
+        return replace(column, protocol=protocol, group=_group(column, protocol.crop))
+    side = _pixels(column.input_size[-1] if column.input_size else FULL_CROP)
+    return replace(column, input_size=(3, side, side), group=_group(column, side))
+
+
+def _group(column: Column, side: int) -> str:
+    """Table 4's column groups name the size of the test crop."""
+    return f"test crop: {side}x{side}" if column.group else ""
+
+
+def _row(row: Row) -> Row:
+    experiment = None if row.experiment is None else mini(row.experiment)
+    return replace(row, experiment=experiment, published=(None,) * len(row.published))
