@@ -93,10 +93,9 @@ def batch_norm(channels: int, dims: int = 2) -> nn.BatchNorm2d | nn.BatchNorm3d:
 
 def max_pool(stride: Size, dims: int = 2) -> nn.MaxPool2d | nn.MaxPool3d:
     """The 3x3 max pool of the paper, padded by 1; for clips 1x3x3, or 3x3x3 where time is strided too (Table 9)."""
-    if dims == 2:
-        (height, width) = _numbers("stride", stride, dims)
-        return nn.MaxPool2d(3, stride=height if height == width else (height, width), padding=1)
     strides = _numbers("stride", stride, dims)
+    if dims == 2:
+        return nn.MaxPool2d(3, stride=strides, padding=1)  # an int kernel: the paper's counter told it from a tuple
     kernel = (3 if strides[0] > 1 else 1, 3, 3)
     return nn.MaxPool3d(kernel, stride=strides, padding=tuple(k // 2 for k in kernel))
 

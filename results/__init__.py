@@ -1,0 +1,1 @@
+"""Evidence: what came out, and how it compares with the paper. Records, verdicts, reports. Rendering needs no torch."""

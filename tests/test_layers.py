@@ -138,3 +138,11 @@ def test_convolutions_and_pools_keep_the_size_but_for_the_stride() -> None:
     clip = torch.zeros(1, 4, 6, 9, 8)
     assert max_pool((1, 2, 2), dims=3)(clip).shape == (1, 4, 6, 5, 4)
     assert max_pool((2, 2, 2), dims=3)(clip).shape == (1, 4, 3, 5, 4)
+
+
+def test_clips_are_pooled_over_time_only_where_time_is_strided() -> None:
+    clip = torch.randn(1, 4, 6, 9, 8)
+    frames = torch.stack([F.max_pool2d(clip[:, :, t], 3, 2, 1) for t in range(6)], dim=2)
+    assert torch.equal(max_pool((1, 2, 2), dims=3)(clip), frames)
+    over_time = [frames[:, :, max(t - 1, 0) : t + 2].amax(dim=2) for t in (0, 2, 4)]
+    assert torch.equal(max_pool((2, 2, 2), dims=3)(clip), torch.stack(over_time, dim=2))

@@ -1,0 +1,269 @@
+"""The one cell model: every number of every table, published beside measured, judged once, printed by all printers.
+
+`build` makes the cells of tables from evidence; `frame` puts them into a pandas DataFrame, one line a cell, and `grid`
+pivots that into the page's rows and columns.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from experiments.columns import FLOPS, PARAMS
+from experiments.spec import ArchitectureTable, Column, Experiment, Protocol, Published, Row, Table
+from results.deviations import footnote, known, notes
+from results.records import CountRecord, Evidence, Record
+from results.verdict import (
+    Judgement,
+    Verdict,
+    count_verdict,
+    measured_uncertainty,
+    measured_verdict,
+    printed,
+    standard_error,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# The paper's own way of counting FLOPs; the other conventions stand in JSON and in a table of their own.
+CONVENTION = "thop-2019"
+COUNT_METRICS = ("params", "flops")
+MINI = "a mini run checks the pipeline, it says nothing about the paper"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One printed number. `measured`, `delta`, `band`, `se`: in the printed unit; `raw`: the exact integer of a count.
+
+    `published`: as in `experiments.spec`: a number, "-" for a printed dash, None where our copy is not readable;
+    `reference`: what a count is compared with instead. `verdict` None: nothing to compare (a dash, a mini run).
+    `uncertainty`: half the 95% interval of `measured`. `conventions`: a FLOP cell's counts under every convention.
+    `records`: where the evidence is, under the records' folder.
+    """
+
+    table: str
+    row: str
+    label: str
+    group: str
+    column: Column
+    published: Published
+    reference: float | None = None
+    measured: float | None = None
+    raw: int | None = None
+    delta: float | None = None
+    band: float | None = None
+    verdict: Verdict | None = None
+    reason: str = ""
+    seeds: int = 0
+    n: int | None = None
+    se: float | None = None
+    uncertainty: float | None = None
+    conventions: dict[str, int] = field(default_factory=dict)
+    footnotes: tuple[str, ...] = ()
+    records: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    mini: bool = False
+
+    @property
+    def target(self) -> str:
+        """`table3/resnet/50/top1_err`: how the ledger and the claims name the cell."""
+        return "/".join(part for part in (self.table, self.row, self.group, self.column.key) if part)
+
+    @property
+    def published_text(self) -> str:
+        """As printed; "?" where our copy of the paper is not readable."""
+        if isinstance(self.published, str):
+            return self.published
+        return "?" if self.published is None else f"{self.published:.{self.column.decimals}f}"
+
+    @property
+    def measured_text(self) -> str:
+        """The measured number with the printed decimals, or in a word why there is none."""
+        if self.measured is None:
+            return "-" if self.verdict is None else self.verdict.lower()
+        return str(printed(self.raw if self.raw is not None else self.measured * self.column.scale, self.column))
+
+    @property
+    def delta_text(self) -> str:
+        """measured - published with its sign and the printed decimals; empty where there is none."""
+        if self.delta is None:
+            return ""
+        text = f"{self.delta:+.{self.column.decimals}f}"
+        return text.lstrip("+-") if float(text) == 0 else text
+
+
+def build(tables: Iterable[Table | ArchitectureTable], evidence: Evidence) -> list[Cell]:
+    """The cells of all `tables`, in their order, row by row."""
+    cells: list[Cell] = []
+    for table in tables:
+        if isinstance(table, ArchitectureTable):
+            cells += _architecture_cells(table, evidence)
+        else:
+            cells += [_cell(table, row, column, published, evidence) for row, column, published in table.cells()]
+    return cells
+
+
+def frame(cells: Sequence[Cell]) -> "pd.DataFrame":
+    """One line a cell: what can be filtered and summed as columns, the cell itself as the last one."""
+    import pandas as pd  # half a second, and only the reports need it
+
+    return pd.DataFrame(
+        {
+            "table": [cell.table for cell in cells],
+            "row": [cell.row for cell in cells],
+            "label": [cell.label for cell in cells],
+            "group": [cell.group for cell in cells],
+            "column": [cell.column.key for cell in cells],
+            "metric": [cell.column.metric for cell in cells],
+            "unit": [cell.column.unit for cell in cells],
+            "published": pd.array([c.published if isinstance(c.published, float) else None for c in cells], "Float64"),
+            "measured": pd.array([cell.measured for cell in cells], "Float64"),
+            "delta": pd.array([cell.delta for cell in cells], "Float64"),
+            "verdict": [cell.verdict or "" for cell in cells],
+            "seeds": [cell.seeds for cell in cells],
+            "mini": [cell.mini for cell in cells],
+            "cell": list(cells),
+        }
+    )
+
+
+def grid(data: "pd.DataFrame", table: str) -> "pd.DataFrame":
+    """The page of `table`: a line a row key, a column a (group, column key), both in page order, of cells or None."""
+    page = data[data["table"] == table]
+    wide = page.pivot(index="row", columns=["group", "column"], values="cell")
+    columns = list(dict.fromkeys(zip(page["group"], page["column"], strict=True)))
+    wide = wide.reindex(index=list(dict.fromkeys(page["row"])), columns=columns)
+    return wide.where(wide.notna(), None)
+
+
+def _cell(table: Table, row: Row, column: Column, published: Published, evidence: Evidence) -> Cell:
+    cell = Cell(
+        table.name,
+        row.key,
+        row.label,
+        row.group,
+        column,
+        published,
+        reference=dict(row.reference).get(column.key),
+        footnotes=_footnotes(f"{table.target(row)}/{column.key}"),
+        mini=table.mini,
+    )
+    if row.experiment is None:
+        return _judged(cell, Judgement("QUOTED", "another paper's number: shown, never run here", None, None))
+    if column.external:
+        return _judged(cell, Judgement("EXTERNAL", "known only from the data set's test server", None, None))
+    if column.metric in COUNT_METRICS:
+        count = evidence.count(row.experiment.model, column.input_size)
+        return _counted(cell, count, evidence) if count or not table.mini else _run_s_count(cell, table, row, evidence)
+    return _measured(cell, row.experiment, table.protocol(row, column), evidence)
+
+
+def _counted(cell: Cell, count: CountRecord | None, evidence: Evidence) -> Cell:
+    """A cell of parameters or FLOPs, from the network's count."""
+    if count is None:
+        return _judged(
+            cell, Judgement("PENDING", "not counted yet: no record of this network at this size", None, None)
+        )
+    flops = cell.column.metric == "flops"
+    raw = count.flops.get(CONVENTION) if flops else count.params
+    if raw is None:
+        return _judged(cell, Judgement("PENDING", f"the count has no number under {CONVENTION}", None, None))
+    measured = replace(
+        cell,
+        raw=raw,
+        measured=raw / cell.column.scale,
+        conventions=dict(sorted(count.flops.items())) if flops else {},
+        records=(evidence.place(count),),
+    )
+    if isinstance(cell.published, (int, float)):
+        return _judged(measured, count_verdict(raw, cell.published, cell.column, known(cell.target)))
+    if cell.reference is not None:
+        judgement = count_verdict(raw, cell.reference, cell.column, known(cell.target))
+        lost = f"computed, not published: the printed number is not readable in our copy; {judgement.reason}"
+        return _judged(measured, replace(judgement, reason=lost))
+    return replace(measured, reason="no printed number to compare with")
+
+
+def _run_s_count(cell: Cell, table: Table, row: Row, evidence: Evidence) -> Cell:
+    """A mini network's count stands in the records of its runs."""
+    assert row.experiment is not None
+    for column in table.columns:
+        protocol = table.protocol(row, column)
+        same_size = protocol and cell.column.input_size in (None, (3, protocol.crop, protocol.crop))
+        for record in evidence.seeds(row.experiment, protocol) if protocol and same_size else []:
+            flops = record.complexity["flops"]
+            raw = flops.get(CONVENTION) if cell.column.metric == "flops" else record.complexity["params"]
+            if record.mini and raw is not None:
+                cell = replace(cell, raw=raw, measured=raw / cell.column.scale, records=(evidence.place(record),))
+                return replace(cell, reason=MINI)
+    return _judged(cell, Judgement("PENDING", "not run yet", None, None))
+
+
+def _measured(cell: Cell, experiment: Experiment, protocol: Protocol | None, evidence: Evidence) -> Cell:
+    """A cell of accuracy, from the records of all seeds; mini records stay in mini tables and others out of them."""
+    found = evidence.seeds(experiment, protocol) if protocol else []
+    strays = [r for r in found if r.mini != cell.mini or cell.column.metric not in r.metrics]
+    records = [r for r in found if r not in strays]
+    cell = replace(cell, problems=tuple(_stray(cell, record, evidence) for record in strays))
+    if not records:
+        if cell.published == "-":
+            return replace(cell, reason="the paper prints a dash: nothing to compare with")
+        return _judged(cell, Judgement("PENDING", "not measured yet", None, None))
+    metrics = [record.metrics[cell.column.metric] for record in records]
+    errors = [error for metric in metrics if (error := standard_error(metric, cell.column)) is not None]
+    cell = replace(
+        cell,
+        measured=fmean(metric.value for metric in metrics) / cell.column.scale,
+        seeds=len(records),
+        n=metrics[0].n,
+        se=fmean(errors) if errors else None,
+        uncertainty=measured_uncertainty(records, cell.column),
+        records=tuple(evidence.place(record) for record in records),
+    )
+    if cell.mini:
+        return replace(cell, reason=MINI)
+    if not isinstance(cell.published, (int, float)):
+        return _judged(cell, Judgement("INCONCLUSIVE", "no readable printed number to compare with", None, None))
+    return _judged(cell, measured_verdict(records, cell.published, cell.column, known(cell.target)))
+
+
+def _stray(cell: Cell, record: Record, evidence: Evidence) -> str:
+    place = evidence.place(record)
+    if cell.column.metric not in record.metrics:
+        return f"{place}: metrics.{cell.column.metric} is missing, {cell.target} needs it; not shown there"
+    if record.mini:
+        return (
+            f"{place}: a mini record under the fingerprint of {cell.target}: mini runs stay in mini tables; not shown"
+        )
+    return f"{place}: not marked as mini, but {cell.target} is of a mini table; not shown there"
+
+
+def _architecture_cells(table: ArchitectureTable, evidence: Evidence) -> list[Cell]:
+    """Parameters and FLOPs under the columns of Tables 1 and 9; a row here is one network."""
+    cells = []
+    for header, experiment, params, flops in table.networks:
+        for column, published in ((PARAMS, params), (FLOPS, flops)):
+            cell = Cell(table.name, header, header, "", column, published)
+            cell = replace(cell, footnotes=_footnotes(cell.target))
+            cells.append(_counted(cell, evidence.count(experiment.model), evidence))
+    return cells
+
+
+def _judged(cell: Cell, judgement: Judgement) -> Cell:
+    """The cell with its verdict; a deviation's reason and source become a footnote."""
+    footnotes = cell.footnotes
+    if judgement.verdict == "DEVIATION" and (entry := known(cell.target)) is not None:
+        footnotes = (footnote(entry), *footnotes)
+    return replace(
+        cell,
+        verdict=judgement.verdict,
+        reason=judgement.reason,
+        delta=judgement.delta,
+        band=judgement.band,
+        footnotes=footnotes,
+    )
+
+
+def _footnotes(target: str) -> tuple[str, ...]:
+    return tuple(map(footnote, notes(target)))

@@ -1,0 +1,322 @@
+"""Evidence: one measurement, one JSON file, written once, with everything that is needed to judge it.
+
+    <root>/<name>-<family>/seed-<s>/<protocol>.json     a Record: one experiment, one seed, one test protocol
+    <root>/counts/<name>-<digest>-<HxW>.json            a CountRecord: one network at one input size
+
+A file is complete or not there: it is written under a name of its own, synced, and linked into place without
+overwriting, so the first of several writers wins. Files that are torn, tampered with or in the wrong place are named in
+`Evidence.problems` and never rendered as truth. The checks of a file's content are in `results.validation`.
+"""
+
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+from experiments.spec import Experiment, Protocol, digest, digest_resolved, family, fingerprint
+from pyconv.architectures import Network
+from results.files import AlreadyRecorded, safe_name, write_once
+from results.validation import RecordError, check_count, check_record
+
+__all__ = [
+    "RECORD_SCHEMA",
+    "AlreadyRecorded",
+    "CountRecord",
+    "Evidence",
+    "Metric",
+    "Record",
+    "RecordError",
+    "count_path",
+    "default_root",
+    "read",
+    "record_path",
+    "write",
+]
+
+# Raise it when a field of Record or CountRecord changes its name or meaning.
+RECORD_SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One measured number: `value` in `unit` over `n` samples; `se`: standard error, None where it is not known."""
+
+    value: float
+    unit: str
+    n: int
+    se: float | None
+
+
+@dataclass(frozen=True)
+class Record:
+    """One experiment, one seed, one protocol: what was measured, on what, by which code, where. See design.md 3."""
+
+    kind: ClassVar[str] = "measurement"
+    name: str
+    fingerprint: str
+    family: str
+    seed: int
+    experiment: dict[str, Any]
+    protocol: dict[str, Any]
+    metrics: dict[str, Metric]
+    expected_samples: int | None
+    counted_samples: int
+    complexity: dict[str, Any]
+    checkpoint: dict[str, Any]
+    data: dict[str, Any]
+    code: dict[str, Any]
+    environment: dict[str, Any]
+    job: dict[str, Any]
+    timings: dict[str, Any]
+    history: list[dict[str, Any]]
+    deviations: list[str]
+    mini: bool
+
+    @property
+    def complete(self) -> bool:
+        """Every expected sample was counted, once."""
+        return self.expected_samples is None or self.counted_samples == self.expected_samples
+
+
+@dataclass(frozen=True)
+class CountRecord:
+    """One network at one input size: exact integers, and for Tables 1 and 9 its stages (`complexity.stage_outputs`)."""
+
+    kind: ClassVar[str] = "count"
+    name: str
+    network: dict[str, Any]
+    network_digest: str
+    input_size: list[int]
+    params: int
+    flops: dict[str, int]
+    stages: list[Any]
+    code: dict[str, Any]
+    environment: dict[str, Any]
+
+
+AnyRecord = Record | CountRecord
+
+
+def default_root() -> Path:
+    """`results/records` of this checkout, or the folder that PYCONV_RECORDS names."""
+    return Path(os.environ.get("PYCONV_RECORDS") or Path(__file__).parent / "records")
+
+
+def record_path(root: Path, experiment: Experiment, protocol: Protocol) -> Path:
+    """Where the record of `experiment` under `protocol` belongs; a folder of its family is used whatever the label."""
+    if not re.fullmatch(r"[A-Za-z0-9._-]+", protocol.key) or protocol.key.startswith("."):
+        raise ValueError(f"protocol key {protocol.key!r} is a file name: use letters, digits, '.', '_' and '-'")
+    folder = root / f"{safe_name(experiment.name)}-{family(experiment)}"
+    if not folder.exists():
+        folder = next(iter(sorted(root.glob(f"*-{family(experiment)}"))), folder)
+    return folder / f"seed-{experiment.seed}" / f"{protocol.key}.json"
+
+
+def count_path(root: Path, network: Network, input_size: tuple[int, ...]) -> Path:
+    """Where the counts of `network` at `input_size` ((C, H, W) or (C, T, H, W)) belong, whatever the label was."""
+    ending = f"-{digest(network)}-{_size(input_size)}.json"
+    path = root / "counts" / f"{safe_name(network.name)}{ending}"
+    return path if path.exists() else next(iter(sorted(path.parent.glob(f"*{ending}"))), path)
+
+
+def write(record: AnyRecord, path: Path) -> Path:
+    """Write `record` at `path`, once and completely or not at all.
+
+    Raises RecordError when the record is not valid, not complete or belongs elsewhere, AlreadyRecorded when a valid
+    one stands there, OSError (disk full, read-only folder) with nothing left behind. A torn or invalid file in the
+    place is moved aside to a name ending in `.invalid`, which `Evidence` tells.
+    """
+    text = encode(record)
+    _check_evidence(text, path)
+    write_once(path, text, lambda standing: _check_evidence(standing, path))
+    return path
+
+
+def read(path: Path) -> AnyRecord:
+    """The record in the file `path`. Raises RecordError naming file, field and what would be right."""
+    return parse(_text(path), path)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise RecordError(
+            f"{path}: not UTF-8 text ({error.reason} at byte {error.start}): torn or not a record"
+        ) from None
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def encode(record: AnyRecord) -> str:
+    """The file's text: JSON, one field a line or more, the same bytes for the same record."""
+    content = {"schema": RECORD_SCHEMA, "kind": record.kind, **asdict(record)}
+    try:
+        return json.dumps(content, indent=1, allow_nan=False) + "\n"
+    except (TypeError, ValueError) as error:
+        raise RecordError(
+            f"{record.name}: cannot be written as JSON ({error}); use finite numbers, text, lists"
+        ) from None
+
+
+def parse(text: str, path: Path) -> AnyRecord:
+    """The record that `text` (of the file `path`) holds, checked completely, its place included."""
+    content = _json(text, path)
+    if content.get("schema") != RECORD_SCHEMA:
+        raise RecordError(f"{path}: schema is {content.get('schema')!r}; this program reads schema {RECORD_SCHEMA}")
+    kinds: dict[str, type[AnyRecord]] = {Record.kind: Record, CountRecord.kind: CountRecord}
+    kind = content.get("kind")
+    if not isinstance(kind, str) or kind not in kinds:
+        raise RecordError(f"{path}: kind is {kind!r}; valid: {', '.join(kinds)}")
+    values = {key: value for key, value in content.items() if key not in ("schema", "kind")}
+    record: AnyRecord
+    if kind == CountRecord.kind:
+        check_count(values, path)
+        record = CountRecord(**values)
+    else:
+        check_record(values, path)
+        metrics = {key: Metric(**metric) for key, metric in values["metrics"].items()}
+        record = Record(**{**values, "metrics": metrics})
+    _check_place(record, path)
+    return record
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Every valid record under `root`, by its place; `problems`: files that are not evidence, and why."""
+
+    root: Path
+    records: Mapping[str, Record] = field(default_factory=dict)
+    counts: Mapping[str, CountRecord] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+
+    @classmethod
+    def load(cls, root: Path | None = None) -> "Evidence":
+        """Read every record under `root` (default: `default_root()`); a missing folder is no evidence, not an error.
+
+        `.json` files are read; of other names only those that `write` moved aside (`.invalid`) are told.
+        """
+        root = default_root() if root is None else root
+        records: dict[str, Record] = {}
+        counts: dict[str, CountRecord] = {}
+        problems: list[str] = []
+        known: set[tuple[str, ...]] = set()
+        for path in sorted(root.rglob("*.json*")):
+            place = path.relative_to(root).as_posix()
+            if path.suffix not in (".json", ".invalid") or (path.name.startswith(".") and path.suffix == ".json"):
+                continue
+            try:
+                record = _read_evidence(path, known)
+            except RecordError as error:
+                problems.append(str(error).replace(str(path), place))
+                continue
+            if isinstance(record, Record):
+                records[place] = record
+            else:
+                counts[place] = record
+        return cls(root, records, counts, tuple(problems))
+
+    def measurement(self, experiment: Experiment, protocol: Protocol) -> Record | None:
+        """The record of exactly this run (its seed included) under exactly this protocol."""
+        wanted = fingerprint(experiment)
+        return next((r for r in self.seeds(experiment, protocol) if r.fingerprint == wanted), None)
+
+    def seeds(self, experiment: Experiment, protocol: Protocol) -> list[Record]:
+        """The records of this run and of those that differ from it in the seed only, by seed."""
+        return list(self._measurements.get((family(experiment), digest(protocol)), []))
+
+    def count(self, network: Network, input_size: tuple[int, ...] | None = None) -> CountRecord | None:
+        """The counts of `network` at `input_size` (default: its own)."""
+        return self._networks.get((digest(network), _size(input_size or network.input_size)))
+
+    def place(self, record: AnyRecord) -> str:
+        """The path under `root` of a record of this evidence."""
+        return self._places[id(record)]
+
+    @cached_property
+    def _places(self) -> dict[int, str]:
+        return {id(record): place for place, record in [*self.records.items(), *self.counts.items()]}
+
+    @cached_property
+    def _measurements(self) -> dict[tuple[str, str], list[Record]]:
+        groups: dict[tuple[str, str], list[Record]] = {}
+        for record in sorted(self.records.values(), key=lambda record: record.seed):
+            groups.setdefault((record.family, digest_resolved(record.protocol)), []).append(record)
+        return groups
+
+    @cached_property
+    def _networks(self) -> dict[tuple[str, str], CountRecord]:
+        return {(count.network_digest, _size(count.input_size)): count for count in self.counts.values()}
+
+
+def _read_evidence(path: Path, known: set[tuple[str, ...]]) -> AnyRecord:
+    """The record at `path`; refuses one that was moved aside, is incomplete, or measures again what is in `known`."""
+    if path.suffix == ".invalid":
+        raise RecordError(f"{path}: was found torn or invalid and moved aside; delete it when it has been looked at")
+    record = _check_evidence(_text(path), path)
+    if isinstance(record, Record):
+        identity = (record.fingerprint, digest_resolved(record.protocol))
+    else:
+        identity = (record.network_digest, _size(record.input_size))
+    if identity in known:
+        raise RecordError(f"{path}: a second record of one measurement; keep the right one of the two folders")
+    known.add(identity)
+    return record
+
+
+def _check_evidence(text: str, path: Path) -> AnyRecord:
+    """The record in `text`, valid, in its place and complete, or RecordError."""
+    record = parse(text, path)
+    if isinstance(record, Record) and not record.complete:
+        raise RecordError(
+            f"{path}: counted_samples is {record.counted_samples}, not the expected {record.expected_samples}: "
+            "an incomplete test is no evidence; test again"
+        )
+    return record
+
+
+def _check_place(record: AnyRecord, path: Path) -> None:
+    """The path must say what the content says; only the label in front of the identity is free."""
+    if isinstance(record, CountRecord):
+        ending = f"-{record.network_digest}-{_size(record.input_size)}.json"
+        right = path.parent.name == "counts" and path.name.endswith(ending)
+        wanted = f"counts/<name>{ending}"
+    else:
+        folder, seed, name = path.parts[-3:] if len(path.parts) >= 3 else ("", "", "")
+        wanted = f"<name>-{record.family}/seed-{record.seed}/{record.protocol['key']}.json"
+        right = folder.endswith(f"-{record.family}") and wanted.endswith(f"/{seed}/{name}")
+    if not right:
+        raise RecordError(f"{path}: the content belongs in {wanted}; the file was moved, renamed or edited")
+
+
+def _json(text: str, path: Path) -> dict[str, Any]:
+    """The JSON object in `text`; NaN, infinities and keys given twice are refused, as is anything else JSON is not."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        content = dict(pairs)
+        if len(content) != len(pairs):
+            twice = sorted({key for key, _ in pairs if sum(key == other for other, _ in pairs) > 1})
+            raise RecordError(f"{path}: {', '.join(twice)} given twice; one value each")
+        return content
+
+    def refuse(number: str) -> None:
+        raise RecordError(f"{path}: {number} is no number of evidence; numbers are finite")
+
+    try:
+        content = json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
+    except RecordError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise RecordError(f"{path}: not JSON ({error}): torn or not a record") from None
+    if not isinstance(content, dict):
+        raise RecordError(f"{path}: holds a {type(content).__name__}, a record is a JSON object")
+    return content
+
+
+def _size(input_size: Sequence[int]) -> str:
+    """(3, 224, 224) -> "224x224"; clips "16x224x224": the colour channels are always three and left out."""
+    return "x".join(map(str, input_size[1:]))

@@ -1,0 +1,423 @@
+"""Evidence survives crashes, races, full disks and forgers, or says that it did not."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import pytest
+from evidence import CROP, EXPERIMENT, measurement, save, save_count
+
+from experiments.spec import Protocol, family
+from pyconv.architectures import resnet
+from results import provenance
+from results.records import (
+    AlreadyRecorded,
+    Evidence,
+    Metric,
+    RecordError,
+    count_path,
+    default_root,
+    encode,
+    read,
+    record_path,
+    write,
+)
+
+
+def edited(tmp_path: Path, change: Callable[[dict[str, Any]], None]) -> Path:
+    """A valid record's file whose JSON was edited by `change` afterwards."""
+    path = save(tmp_path)
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
+    record = measurement()
+    path = write(record, record_path(tmp_path, EXPERIMENT, CROP))
+    assert path == tmp_path / f"imagenet-resnet50-{family(EXPERIMENT)}" / "seed-0" / "crop224.json"
+    assert read(path) == record
+    evidence = Evidence.load(tmp_path)
+    assert evidence.problems == ()
+    assert evidence.measurement(EXPERIMENT, CROP) == record
+    assert evidence.place(evidence.seeds(EXPERIMENT, CROP)[0]) == path.relative_to(tmp_path).as_posix()
+
+
+def test_a_count_is_found_at_its_size_only(tmp_path: Path) -> None:
+    save_count(tmp_path, resnet(50), 25_557_032, 4_143_000_000)
+    evidence = Evidence.load(tmp_path)
+    found = evidence.count(resnet(50))
+    assert found is not None
+    assert found.params == 25_557_032
+    assert evidence.count(resnet(50), (3, 320, 320)) is None
+    assert evidence.count(resnet(101)) is None
+
+
+def test_other_seeds_are_the_same_family_and_other_protocols_are_not(tmp_path: Path) -> None:
+    for seed in (2, 0, 1):
+        save(tmp_path, replace(EXPERIMENT, seed=seed))
+    evidence = Evidence.load(tmp_path)
+    assert [record.seed for record in evidence.seeds(EXPERIMENT, CROP)] == [0, 1, 2]
+    assert len(list(tmp_path.iterdir())) == 1
+    measured = evidence.measurement(replace(EXPERIMENT, seed=2), CROP)
+    assert measured is not None
+    assert measured.seed == 2
+    assert evidence.seeds(EXPERIMENT, replace(CROP, resize=232)) == []
+
+
+def test_a_folder_keeps_its_family_when_the_label_changes(tmp_path: Path) -> None:
+    first = save(tmp_path)
+    renamed = replace(EXPERIMENT, model=replace(EXPERIMENT.model, name="My résumé / net"), seed=1)
+    assert renamed == replace(EXPERIMENT, seed=1)
+    assert record_path(tmp_path, renamed, CROP).parents[1] == first.parents[1]
+    fresh = record_path(tmp_path / "other", renamed, CROP)
+    assert fresh.parents[2] == tmp_path / "other"  # the label's slash makes no folder
+    network = replace(resnet(50), name="again")
+    path = save_count(tmp_path, resnet(50), 100, 200)
+    assert count_path(tmp_path, network, network.input_size) == path
+
+
+def test_the_first_record_is_kept(tmp_path: Path) -> None:
+    path = save(tmp_path)
+    before = path.read_bytes()
+    with pytest.raises(AlreadyRecorded, match="first one is kept"):
+        save(tmp_path, errors=(1.0, 0.5))
+    assert path.read_bytes() == before
+    assert [p.name for p in path.parent.iterdir()] == ["crop224.json"]
+
+
+def race(root: str, top1: float, start: float) -> str:
+    """Write at the agreed moment; says who won."""
+    while time.time() < start:
+        pass
+    try:
+        save(Path(root), errors=(top1, 1.0))
+    except AlreadyRecorded:
+        return "lost"
+    return f"won {top1}"
+
+
+@pytest.mark.parametrize("torn", [False, True], ids=["empty place", "torn file in the place"])
+def test_of_racing_processes_one_wins_and_its_record_stands(tmp_path: Path, torn: bool) -> None:
+    path = record_path(tmp_path, EXPERIMENT, CROP)
+    if torn:
+        path.parent.mkdir(parents=True)
+        path.write_text('{"schema": 1, ')
+    with get_context("spawn").Pool(4) as pool:
+        start = time.time() + 2.0  # by then every process has imported what it needs
+        outcomes = pool.starmap(race, [(str(tmp_path), float(top1), start) for top1 in range(10, 14)], chunksize=1)
+    winners = [outcome for outcome in outcomes if outcome != "lost"]
+    assert len(winners) == 1
+    standing = Evidence.load(tmp_path).measurement(EXPERIMENT, CROP)
+    assert standing is not None
+    assert winners == [f"won {standing.metrics['top1_err'].value}"]
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_a_file_cut_at_any_byte_is_named_and_not_shown(tmp_path: Path) -> None:
+    path = save(tmp_path)
+    whole = path.read_bytes()
+    for size in [*range(0, len(whole) - 2, 97), len(whole) - 2]:  # the last byte is the final newline
+        path.write_bytes(whole[:size])
+        evidence = Evidence.load(tmp_path)
+        assert evidence.measurement(EXPERIMENT, CROP) is None
+        assert len(evidence.problems) == 1
+        assert "crop224.json" in evidence.problems[0]
+        assert str(tmp_path) not in evidence.problems[0]
+
+
+def test_a_torn_file_is_moved_aside_for_a_good_one_and_told(tmp_path: Path) -> None:
+    path = save(tmp_path)
+    torn = path.read_text()[:300]
+    path.write_text(torn)
+    save(tmp_path, errors=(20.0, 5.0))
+    evidence = Evidence.load(tmp_path)
+    standing = evidence.measurement(EXPERIMENT, CROP)
+    assert standing is not None
+    assert standing.metrics["top1_err"].value == 20.0
+    (aside,) = path.parent.glob("*.invalid")
+    assert aside.read_text() == torn
+    assert "moved aside" in evidence.problems[0]
+
+
+def test_a_half_written_temporary_file_is_no_evidence_and_no_problem(tmp_path: Path) -> None:
+    path = save(tmp_path)
+    (path.parent / ".crop320.json.node7.0123.tmp").write_text('{"schema"')
+    assert Evidence.load(tmp_path).problems == ()
+
+
+def test_a_killed_writer_leaves_a_record_or_nothing(tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from dataclasses import replace\n"
+        "from evidence import EXPERIMENT, save\n"
+        "print('go', flush=True)\n"
+        "for seed in range(100_000): save(Path(sys.argv[1]), replace(EXPERIMENT, seed=seed))\n"
+    )
+    for delay in (0.0, 0.011, 0.037):
+        child = subprocess.Popen(
+            [sys.executable, "-c", script, str(tmp_path / str(delay))],
+            stdout=subprocess.PIPE,
+            cwd=Path(__file__).parent,
+        )
+        assert child.stdout is not None
+        child.stdout.readline()
+        time.sleep(delay)
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        child.stdout.close()
+        evidence = Evidence.load(tmp_path / str(delay))
+        assert evidence.problems == ()
+        finals = list((tmp_path / str(delay)).rglob("crop224.json"))
+        assert len(finals) == len(evidence.records)
+
+
+def test_temporary_names_differ_between_hosts_with_equal_process_ids(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    link = os.link
+    monkeypatch.setattr(os, "link", lambda a, b: (seen.append(Path(a).name), link(a, b))[1])
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    for host in ("node1", "node2"):
+        monkeypatch.setattr("socket.gethostname", lambda host=host: host)
+        save(tmp_path / host)
+    assert "node1" in seen[0]
+    assert "node2" in seen[1]
+    assert seen[0].split(".")[-2] != seen[1].split(".")[-2]
+
+
+@pytest.mark.parametrize("call", ["fsync", "link"])
+def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, call, full)
+    with pytest.raises(OSError, match=r"cannot write .*crop224.json: No space left on device") as caught:
+        save(tmp_path)
+    assert caught.value.errno == errno.ENOSPC
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NotADirectoryError, match=r"cannot write .*nothing was left behind"):
+        write(measurement(), tmp_path / "file" / record_path(Path(), EXPERIMENT, CROP))
+
+
+def test_without_hard_links_it_is_still_once_and_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_links(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", no_links)
+    path = save(tmp_path)
+    assert read(path) == measurement()
+    with pytest.raises(AlreadyRecorded):
+        save(tmp_path, errors=(1.0, 0.5))
+    assert [p.name for p in path.parent.iterdir()] == ["crop224.json"]
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+def test_numbers_that_are_none_are_refused(tmp_path: Path, number: float) -> None:
+    with pytest.raises(RecordError, match="finite numbers"):
+        save(tmp_path, metrics={"top1_err": Metric(number, "%", 1, None)})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("literal", ["NaN", "Infinity", "-Infinity", "1e999", "1" * 30, "1" * 5000])
+def test_numbers_that_are_none_are_not_read(tmp_path: Path, literal: str) -> None:
+    path = save(tmp_path)
+    path.write_text(path.read_text().replace("23.88", literal))
+    with pytest.raises(RecordError, match=r"crop224\.json"):
+        read(path)
+
+
+FORGERIES: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
+    "number as text": (
+        lambda c: c["metrics"]["top1_err"].update(value="23.88"),
+        r"metrics\.top1_err\.value .*right: number",
+    ),
+    "bool as number": (
+        lambda c: c["metrics"]["top1_err"].update(value=True),
+        r"metrics\.top1_err\.value .*right: number",
+    ),
+    "count as fraction": (lambda c: c.update(counted_samples=50_000.0), r"counted_samples .*right: count"),
+    "error above 100": (lambda c: c["metrics"]["top1_err"].update(value=123.0), r"top1_err\.value is 123\.0 %"),
+    "negative error bar": (lambda c: c["metrics"]["top1_err"].update(se=-0.1), r"top1_err\.se .*not negative"),
+    "no metrics": (lambda c: c.update(metrics={}), "metrics is empty"),
+    "unknown field": (lambda c: c.update(top1=1), r"top1 is not a field; valid: name, fingerprint"),
+    "missing field": (lambda c: c.pop("checkpoint"), "checkpoint is missing"),
+    "missing part": (lambda c: c["checkpoint"].pop("sha256"), r"checkpoint\.sha256 is missing"),
+    "bad hash": (lambda c: c["checkpoint"].update(sha256="abc"), r"checkpoint\.sha256 .*right: sha256"),
+    "schema from the future": (lambda c: c.update(schema=2), "schema is 2; this program reads schema 1"),
+    "no schema": (lambda c: c.pop("schema"), "schema is None"),
+    "unknown kind": (lambda c: c.update(kind="rumour"), "kind is 'rumour'; valid: measurement, count"),
+    "edited spec": (lambda c: c["experiment"]["recipe"].update(epochs=9), r"fingerprint is .* record was edited"),
+    "edited fingerprint": (lambda c: c.update(fingerprint="0" * 12), r"fingerprint is '0{12}'"),
+    "edited family": (lambda c: c.update(family="0" * 12), "family is"),
+    "edited seed": (lambda c: c.update(seed=3), "seed is 3, the spec inside gives 0"),
+    "fewer samples promised": (
+        lambda c: c.update(expected_samples=100, counted_samples=100),
+        "expected_samples is 100",
+    ),
+    "other protocol": (lambda c: c["protocol"].update(key="crop999"), r"belongs in .*/crop999\.json"),
+    "flops as text": (lambda c: c["complexity"]["flops"].update(macs="4"), r"complexity\.flops\.macs"),
+    "split without hash": (lambda c: c["data"]["splits"]["val"].pop("sha256"), r"data\.splits\.val\.sha256 is missing"),
+    "time as text": (lambda c: c["timings"].update(train="fast"), r"timings\.train"),
+    "history as numbers": (lambda c: c.update(history=[1]), "history is 1"),
+    "deviation as number": (lambda c: c.update(deviations=[1]), "deviations is 1"),
+}
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+def test_an_edited_record_is_refused_by_field(tmp_path: Path, name: str) -> None:
+    change, told = FORGERIES[name]
+    path = edited(tmp_path, change)
+    with pytest.raises(RecordError, match=told) as caught:
+        read(path)
+    assert "crop224.json" in str(caught.value)
+    evidence = Evidence.load(tmp_path)
+    assert evidence.records == {}
+    assert len(evidence.problems) == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "null", "7", "[" * 100_000, '{"schema": 1, "schema": 1}', "\x00", "\ufeff{}"]
+)
+def test_what_is_no_record_is_refused(tmp_path: Path, text: str) -> None:
+    path = save(tmp_path)
+    path.write_text(text)
+    with pytest.raises(RecordError, match=r"crop224\.json"):
+        read(path)
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(RecordError, match="not UTF-8"):
+        read(path)
+
+
+def test_an_edited_count_is_refused(tmp_path: Path) -> None:
+    path = save_count(tmp_path, resnet(50), 25_557_032, 4_143_000_000)
+    good = json.loads(path.read_text())
+    for change, told in (
+        ({"params": "25557032"}, "params .*right: count"),
+        ({"network": {**good["network"], "num_classes": 10}}, "network_digest is"),
+        ({"input_size": [3, 320, 320]}, "belongs in counts/"),
+        ({"input_size": [224]}, "C, H, W"),
+        ({"flops": {"macs": -1}}, r"flops\.macs"),
+    ):
+        path.write_text(json.dumps({**good, **change}))
+        with pytest.raises(RecordError, match=told):
+            read(path)
+
+
+def test_a_moved_record_is_no_evidence(tmp_path: Path) -> None:
+    path = save(tmp_path)
+    elsewhere = tmp_path / f"imagenet-resnet101-{'0' * 12}" / "seed-0" / "crop224.json"
+    elsewhere.parent.mkdir(parents=True)
+    path.rename(elsewhere)
+    (problem,) = Evidence.load(tmp_path).problems
+    assert "moved, renamed or edited" in problem
+    with pytest.raises(RecordError, match="belongs in"):
+        write(measurement(), tmp_path / "record.json")
+
+
+def test_two_folders_of_one_family_are_told_and_the_first_counts(tmp_path: Path) -> None:
+    path = save(tmp_path)
+    double = tmp_path / path.parents[1].name.replace("resnet50", "copy") / "seed-0" / "crop224.json"
+    double.parent.mkdir(parents=True)
+    double.write_text(encode(measurement(errors=(1.0, 0.5))))
+    evidence = Evidence.load(tmp_path)
+    assert len(evidence.seeds(EXPERIMENT, CROP)) == 1
+    assert "second record of one measurement" in evidence.problems[0]
+
+
+def test_an_incomplete_test_is_no_evidence(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match="counted_samples is 49999, not the expected 50000"):
+        save(tmp_path, counted_samples=49_999)
+    edited(tmp_path, lambda content: content.update(counted_samples=49_999))
+    evidence = Evidence.load(tmp_path)
+    assert evidence.measurement(EXPERIMENT, CROP) is None
+    assert "incomplete" in evidence.problems[0]
+    save(tmp_path)  # the next complete test takes the place
+    assert Evidence.load(tmp_path).measurement(EXPERIMENT, CROP) is not None
+
+
+def test_a_protocol_key_is_a_file_name(tmp_path: Path) -> None:
+    for key in ("../../crop", "a b", "", ".hidden"):
+        with pytest.raises(ValueError, match="protocol key"):
+            record_path(tmp_path, EXPERIMENT, Protocol(key, "imagenet"))
+
+
+def test_the_root_is_beside_the_code_or_where_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYCONV_RECORDS", raising=False)
+    assert default_root().parts[-2:] == ("results", "records")
+    monkeypatch.setenv("PYCONV_RECORDS", "/elsewhere")
+    assert default_root() == Path("/elsewhere")
+    assert Evidence.load().records == {}
+
+
+def git(folder: Path, *arguments: str) -> None:
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"]
+    subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+def test_code_names_commit_and_difference(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q")
+    (tmp_path / "model.py").write_text("width = 64\n")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-q", "-m", "first")
+    clean = provenance.code(tmp_path)
+    assert clean["dirty"] is False
+    assert clean["diff_sha256"] is None
+    assert len(str(clean["commit"])) == 40
+    (tmp_path / "model.py").write_text("width = 65\n")
+    changed = provenance.code(tmp_path)
+    assert changed["dirty"] is True
+    assert changed["commit"] == clean["commit"]
+    git(tmp_path, "checkout", "model.py")
+    (tmp_path / "results" / "records").mkdir(parents=True)
+    (tmp_path / "results" / "records" / "new.json").write_text("{}")
+    assert provenance.code(tmp_path) == clean  # evidence is not code
+    (tmp_path / "extra.py").write_text("width = 66\n")
+    untracked = provenance.code(tmp_path)
+    assert untracked["dirty"] is True
+    assert untracked["diff_sha256"] not in (None, changed["diff_sha256"])
+
+
+def test_code_without_git_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing = {"commit": None, "dirty": None, "diff_sha256": None}
+    assert provenance.code(tmp_path) == nothing
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert provenance.code(tmp_path) == nothing
+
+
+def test_environment_says_no_paths_and_needs_no_torch() -> None:
+    told = provenance.environment("cpu", 2)
+    assert told["torch"]
+    assert told["device"] == "cpu"
+    assert str(Path.home()) not in json.dumps(told)
+    script = "import sys, results.provenance as p; p.environment('cpu'); sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(__file__).parent.parent)
+
+
+def test_reading_is_fast_enough_for_ten_thousand(tmp_path: Path) -> None:
+    save(tmp_path)
+    path = next(tmp_path.rglob("*.json"))
+    start = time.perf_counter()
+    for _ in range(300):
+        read(path)
+    assert (time.perf_counter() - start) / 300 * 10_000 < 20  # seconds; about 4 on an idle core
+
+
+def test_metrics_may_carry_a_standard_error(tmp_path: Path) -> None:
+    path = save(tmp_path, metrics={"top1_err": Metric(23.9, "%", 50_000, 0.19)})
+    record = read(path)
+    assert record == measurement(metrics={"top1_err": Metric(23.9, "%", 50_000, 0.19)})

@@ -1,0 +1,180 @@
+"""Verdicts against arithmetic, statistical tables and simulation."""
+
+import random
+from dataclasses import replace
+from decimal import Decimal
+from math import sqrt
+
+import pytest
+from evidence import measurement
+
+from experiments.spec import Column
+from results.deviations import Deviation
+from results.records import Metric, Record
+from results.verdict import RERUN_SD, binomial_se, count_verdict, measured_verdict, printed, student_quantile
+
+TOP1 = Column("top1_err", "top-1", "top1_err", "lower", noise="binomial")
+MIOU = Column("miou", "mean IoU", "miou", "higher", noise="segmentation")
+PARAMS = Column("params", "params", "params", "lower", unit="M", scale=1e6)
+FLOPS = Column("flops", "GFLOPs", "flops", "lower", unit="G", scale=1e9)
+BASE = measurement()
+Z = 1.959964
+
+
+def runs(*values: float, metric: str = "top1_err", n: int = 50_000, se: float | None = None) -> list[Record]:
+    return [replace(BASE, seed=seed, metrics={metric: Metric(value, "%", n, se)}) for seed, value in enumerate(values)]
+
+
+@pytest.mark.parametrize(
+    ("raw", "column", "expected"),
+    [
+        (25_557_032, PARAMS, "25.56"),
+        (4_144_999_999, FLOPS, "4.14"),
+        (4_145_000_000, FLOPS, "4.15"),  # half up, where round() and "%.2f" say 4.14
+        (12_345_000, PARAMS, "12.35"),
+        (0, PARAMS, "0.00"),
+        (2.675, TOP1, "2.68"),  # the double is 2.67499999...; what was written is 2.675
+        (22.115, TOP1, "22.12"),
+    ],
+)
+def test_printed_rounds_half_up(raw: float, column: Column, expected: str) -> None:
+    assert printed(raw, column) == Decimal(expected)
+
+
+@pytest.mark.parametrize(
+    ("raw", "published", "verdict"),
+    [
+        (25_557_032, 25.56, "MATCH"),
+        (25_555_000, 25.56, "MATCH"),
+        (25_554_999, 25.56, "FAILED"),
+        (25_564_999, 25.56, "MATCH"),
+        (25_565_000, 25.56, "FAILED"),
+    ],
+)
+def test_a_count_matches_to_the_last_printed_digit(raw: int, published: float, verdict: str) -> None:
+    judged = count_verdict(raw, published, PARAMS, None)
+    assert judged.verdict == verdict
+    assert judged.delta == pytest.approx(raw / 1e6 - published)
+    assert judged.band == pytest.approx(0.005)
+
+
+def test_the_ledger_excuses_one_integer_only() -> None:
+    known = Deviation("head", ("table10/x/params",), "a 174-way head", "counted", expected=45_373_072)
+    excused = count_verdict(45_373_072, 44.91, PARAMS, known)
+    assert excused.verdict == "DEVIATION"
+    assert "174-way" in excused.reason
+    assert excused.delta == pytest.approx(0.463072)
+    other = count_verdict(45_373_073, 44.91, PARAMS, known)
+    assert other.verdict == "FAILED"
+    assert "expects 45,373,072" in other.reason
+    assert count_verdict(44_909_998, 44.91, PARAMS, known).verdict == "MATCH"
+
+
+def test_one_seed_uses_the_stated_formula_and_says_so() -> None:
+    published, measured, n = 22.12, 22.30, 50_000
+    judged = measured_verdict(runs(measured), published, TOP1, None)
+    ours, theirs = (measured * (100 - measured) / n) ** 0.5, (published * (100 - published) / n) ** 0.5
+    band = 0.005 + Z * sqrt(ours**2 + theirs**2 + 2 * (0.25 / 1.96) ** 2)
+    assert judged.band == pytest.approx(band, rel=1e-6)
+    assert judged.delta == pytest.approx(0.18)
+    assert judged.verdict == "INCONCLUSIVE"
+    assert "one seed" in judged.reason
+    assert "50,000" in judged.reason
+
+
+def test_seeds_use_the_t_interval() -> None:
+    values = (22.0, 22.3, 22.6)  # standard deviation 0.3
+    judged = measured_verdict(runs(*values, se=0.2), 22.12, TOP1, None)
+    theirs = (22.12 * 77.88 / 50_000) ** 0.5
+    spread = 4.302653 * 0.3 * sqrt(1 + 1 / 3)
+    assert judged.band == pytest.approx(0.005 + sqrt(Z**2 * (0.2**2 + theirs**2) + spread**2), rel=1e-6)
+    assert judged.delta == pytest.approx(0.18)
+    assert "3 seeds" in judged.reason
+
+
+def test_other_metrics_take_their_recorded_error_for_both_sides() -> None:
+    judged = measured_verdict(runs(44.0, metric="miou", n=2000, se=0.5), 44.36, MIOU, None)
+    assert judged.band == pytest.approx(0.005 + Z * sqrt(2 * 0.5**2 + 2 * RERUN_SD["segmentation"] ** 2), rel=1e-6)
+    unknown = measured_verdict(runs(44.0, metric="miou", n=2000), 44.36, MIOU, None)
+    assert "evaluation noise not known" in unknown.reason
+
+
+@pytest.mark.parametrize(
+    ("column", "measured", "verdict"),
+    [
+        (TOP1, 25.0, "WORSE"),
+        (TOP1, 19.0, "BETTER"),
+        (TOP1, 22.1249, "MATCH"),
+        (TOP1, 22.115, "MATCH"),
+        (TOP1, 22.125, "INCONCLUSIVE"),
+        (TOP1, 22.97, "WORSE"),
+        (TOP1, 0.0, "BETTER"),
+        (TOP1, 100.0, "WORSE"),
+        (replace(TOP1, better="higher"), 25.0, "BETTER"),
+        (replace(TOP1, better="higher"), 19.0, "WORSE"),
+    ],
+)
+def test_the_direction_decides(column: Column, measured: float, verdict: str) -> None:
+    assert measured_verdict(runs(measured), 22.12, column, None).verdict == verdict
+
+
+def test_nothing_measured_is_pending_and_a_known_drop_a_deviation() -> None:
+    assert measured_verdict([], 22.12, TOP1, None).verdict == "PENDING"
+    known = Deviation("label", ("table2/x/top1_err",), "another label set", "seen")
+    assert measured_verdict(runs(30.0), 22.12, TOP1, known).verdict == "DEVIATION"
+    assert measured_verdict(runs(22.2), 22.12, TOP1, known).verdict == "INCONCLUSIVE"
+
+
+def test_the_page_s_own_example() -> None:
+    """22.98 against 22.97 says nothing, 23.88 against 22.12 does (both over 50,000 images, one run each)."""
+    assert measured_verdict(runs(22.98), 22.97, TOP1, None).verdict == "INCONCLUSIVE"
+    assert measured_verdict(runs(23.88), 22.12, TOP1, None).verdict == "WORSE"
+
+
+@pytest.mark.parametrize(
+    ("degrees", "table"),  # two-sided 95%, from any printed t table
+    [(1, 12.706), (2, 4.303), (3, 3.182), (4, 2.776), (5, 2.571), (9, 2.262), (10, 2.228), (30, 2.042), (120, 1.980)],
+)
+def test_student_quantiles(degrees: int, table: float) -> None:
+    assert student_quantile(0.95, degrees) == pytest.approx(table, abs=6e-4)
+
+
+def test_binomial_sigma_of_imagenet() -> None:
+    assert binomial_se(23.0, 50_000) == pytest.approx(0.188, abs=5e-4)
+    assert binomial_se(0.0, 50_000) == 0
+
+
+def verdicts(seeds: int, shift: float, run_sd: float, trials: int = 3000) -> dict[str, float]:
+    """Rates of the verdicts when run errors are N(22.12 (+ shift for ours), run_sd), tested on 50,000 images."""
+    generator = random.Random(seeds)
+    rates: dict[str, float] = {}
+
+    def run(mean: float) -> float:
+        error = generator.gauss(mean, run_sd)
+        return generator.gauss(error, binomial_se(error, 50_000))
+
+    for _ in range(trials):
+        published = round(run(22.12), 2)
+        verdict = measured_verdict(runs(*(run(22.12 + shift) for _ in range(seeds))), published, TOP1, None).verdict
+        rates[verdict] = rates.get(verdict, 0) + 1 / trials
+    return rates
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 3, 5])
+def test_truly_equal_runs_are_called_worse_at_most_at_the_stated_rate(seeds: int) -> None:
+    rates = verdicts(seeds, shift=0.0, run_sd=RERUN_SD["binomial"])
+    allowed = 0.025 + 3 * sqrt(0.025 * 0.975 / 3000)
+    assert rates.get("WORSE", 0) <= allowed
+    assert rates.get("BETTER", 0) <= allowed
+
+
+def test_the_rate_holds_for_unstable_training_when_seeds_are_run() -> None:
+    """Runs that scatter five times more than assumed: the seeds show it; one seed would not, and says "assumed"."""
+    allowed = 0.025 + 3 * sqrt(0.025 * 0.975 / 3000)
+    assert verdicts(3, shift=0.0, run_sd=5 * RERUN_SD["binomial"]).get("WORSE", 0) <= allowed
+    assert verdicts(1, shift=0.0, run_sd=5 * RERUN_SD["binomial"]).get("WORSE", 0) > allowed
+
+
+def test_a_point_lost_is_seen() -> None:
+    assert verdicts(1, shift=1.0, run_sd=RERUN_SD["binomial"], trials=1000).get("WORSE", 0) > 0.8
+    assert verdicts(5, shift=1.0, run_sd=RERUN_SD["binomial"], trials=1000).get("WORSE", 0) > 0.6
