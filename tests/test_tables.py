@@ -217,9 +217,9 @@ def test_metrics_are_the_words_of_the_project_and_directions_are_right() -> None
 
 def test_a_ninth_row_of_table_2_is_one_line_in_one_file(monkeypatch: pytest.MonkeyPatch) -> None:
     """Insert the line into the module's source: the table, its target and its training are there, nothing else is."""
-    line = '        _row("3322", "(3, 3, 2, 2)", (3, 3, 2, 2), "stem", None, None, None, None),\n'
+    line = '        Row("3322", "(3, 3, 2, 2)", _run((3, 3, 2, 2), "stem"), (None, None, None, None)),\n'
     source = Path(experiments.table2_ablation.__file__).read_text()
-    last = next(text for text in source.splitlines(keepends=True) if '_row("final"' in text)
+    last = next(text for text in source.splitlines(keepends=True) if 'Row("final"' in text)
     module = ModuleType("nine")
     exec(compile(source.replace(last, last + line), "nine", "exec"), module.__dict__)
     monkeypatch.setitem(TABLES, 2, module.TABLE)

@@ -1,0 +1,174 @@
+"""Image classification (section 6.1 of the paper): training images, the loss, and top-1 / top-5 error in percent.
+
+A task is a module with the same few functions: `training_set`, `collate`, `loss`, `validate`, `evaluate`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import sqrt
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import DataLoader
+
+from pyconv import ranks
+from pyconv.architectures import Network, ResNet
+from pyconv.data.cutmix import draw_cutmix, draw_partners
+from pyconv.data.imagenet import TestSet, TrainingSet, normalise
+from pyconv.data.manifest import DataError, Split, read_split
+from pyconv.data.sampling import Moment
+from pyconv.recipe import ImageNetAugment, Recipe
+
+VALIDATION_SPLIT = "val"
+TEST_RATIO = 256 / 224
+"""Short side over crop in the authors' test."""
+
+Batch = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """`mean`: scalar, over the images of the micro-batch. `correct`: how many of them are right, a scalar."""
+
+    mean: Tensor
+    correct: Tensor
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """`metrics`: name -> (value in percent, images, binomial standard error in percent).
+
+    `samples` were counted of `expected`. `correct`: metric -> one bool an image, in the order of the split's files,
+    so that two networks can be compared in pairs (McNemar).
+    """
+
+    metrics: dict[str, tuple[float, int, float]]
+    samples: int
+    expected: int
+    correct: dict[str, Tensor]
+
+
+def training_set(network: Network, recipe: Recipe, data_root: Path, *, seed: int) -> TrainingSet:
+    """The augmented images of `recipe.split`; refuses data whose classes are not the network's."""
+    if not isinstance(network, ResNet) or network.dims != 2:
+        raise ValueError(f"{network.name}: ImageNet's task trains a 2-D classifier, a ResNet of dims=2")
+    if not isinstance(recipe.augment, ImageNetAugment):
+        raise ValueError(f"{recipe.data}: augment must be an ImageNetAugment, got {type(recipe.augment).__name__}")
+    split = read_split(data_root, recipe.split)
+    _check_classes(split, network.num_classes)
+    _check_same_classes(split, read_split(data_root, VALIDATION_SPLIT))
+    return TrainingSet(split, recipe.augment, seed)
+
+
+def collate(samples: Sequence[tuple[Tensor, int]]) -> Batch:
+    """Images uint8 (N, 3, H, W) and labels int64 (N,)."""
+    return torch.stack([image for image, _ in samples]), torch.tensor([label for _, label in samples])
+
+
+def loss(model: nn.Module, batch: Batch, recipe: Recipe, moment: Moment) -> Loss:
+    """Cross entropy of a micro-batch on the model's device; with CutMix `kept * CE(own) + (1 - kept) * CE(partner)`."""
+    assert isinstance(recipe.augment, ImageNetAugment)
+    images, labels = normalise(batch[0]), batch[1]
+    mixing = draw_cutmix(
+        moment, images.shape[-2:], probability=recipe.augment.cutmix_prob, beta=recipe.augment.cutmix_beta
+    )
+    if mixing is None:
+        return _cross_entropy(model(images), labels)
+    partner = draw_partners(moment, len(images)).to(images.device)
+    logits = model(mixing.mix(images, partner))
+    own, other = _cross_entropy(logits, labels), _cross_entropy(logits, labels[partner])
+    kept = mixing.kept
+    return Loss(kept * own.mean + (1 - kept) * other.mean, kept * own.correct + (1 - kept) * other.correct)
+
+
+def validate(
+    model: nn.Module, recipe: Recipe, data_root: Path, *, device: torch.device, workers: int = 0
+) -> dict[str, float]:
+    """Errors on the validation split at the training crop, resized as the authors do for theirs (224: 256).
+
+    A recipe that trains on whole images, without random crops, is validated on whole images.
+    """
+    assert isinstance(recipe.augment, ImageNetAugment)
+    crop = recipe.augment.crop
+    resize = crop if recipe.augment.scale == (1, 1) else round(crop * TEST_RATIO)
+    evaluation = evaluate(model, data_root=data_root, crop=crop, resize=resize, device=device, workers=workers)
+    return {name: value for name, (value, _, _) in evaluation.metrics.items()}
+
+
+def evaluate(
+    model: nn.Module,
+    *,
+    data_root: Path,
+    split: str = VALIDATION_SPLIT,
+    crop: int = 224,
+    resize: int = 256,
+    batch_size: int = 250,
+    device: torch.device | str = "cpu",
+    workers: int = 0,
+) -> Evaluation:
+    """top1_err and top5_err of `model` on a split: short side to `resize`, centre `crop`, eval mode, float32.
+
+    An image is right in the top 5 when its class is among the five largest logits; of fewer than five classes among
+    all of them, so the error is 0. When torch.distributed runs, rank r takes every world_size-th image: each one is
+    counted once and every rank gets the whole result. `batch_size` is a rank's and changes speed only.
+    """
+    images = TestSet(read_split(data_root, split), crop, resize)
+    world = ranks.current()
+    device = torch.device(device)
+    right = torch.zeros(len(images), 3, dtype=torch.uint8, device=device)  # counted, top 1, top 5
+    own = range(world.rank, len(images), world.size)
+    loader = DataLoader(images, batch_size, sampler=own, num_workers=workers, pin_memory=device.type == "cuda")
+    training = model.training
+    model.eval()
+    with torch.inference_mode():
+        for pixels, labels, numbers in loader:
+            logits = model(normalise(pixels.to(device, non_blocking=True)))
+            _check_logits(logits, images.split)
+            right[numbers.to(device)] = _score(logits, labels.to(device))
+    model.train(training)
+    counts = ranks.sum_over(right).cpu()
+    assert bool((counts[:, 0] == 1).all()), "an image was not counted exactly once"
+    correct = {"top1_err": counts[:, 1].bool(), "top5_err": counts[:, 2].bool()}
+    metrics = {name: _error(bits) for name, bits in correct.items()}
+    return Evaluation(metrics, int(counts[:, 0].sum()), len(images), correct)
+
+
+def _cross_entropy(logits: Tensor, labels: Tensor) -> Loss:
+    return Loss(functional.cross_entropy(logits.float(), labels), (logits.argmax(1) == labels).sum())
+
+
+def _score(logits: Tensor, labels: Tensor) -> Tensor:
+    top = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
+    return torch.stack([torch.ones_like(labels, dtype=torch.bool), top[:, 0], top.any(1)], dim=1).to(torch.uint8)
+
+
+def _error(correct: Tensor) -> tuple[float, int, float]:
+    wrong = int((~correct).sum())
+    p = wrong / len(correct)
+    return 100 * p, len(correct), 100 * sqrt(p * (1 - p) / len(correct))
+
+
+def _check_classes(split: Split, num_classes: int) -> None:
+    if len(split.classes) != num_classes:
+        raise DataError(
+            f"{split.root / split.name}: {len(split.classes)} class folders for a network of {num_classes} classes; "
+            f"build the network with num_classes={len(split.classes)} or give the data set it is meant for"
+        )
+
+
+def _check_same_classes(training: Split, held_out: Split) -> None:
+    for split, other in ((training, held_out), (held_out, training)):
+        if only := sorted(set(split.classes) - set(other.classes)):
+            raise DataError(
+                f"{split.root / split.name}: class {only[0]} is not in {other.name}; both splits need the same class "
+                f"folders, or their numbers mean different things"
+            )
+
+
+def _check_logits(logits: Tensor, split: Split) -> None:
+    if logits.shape[1] != len(split.classes):
+        _check_classes(split, logits.shape[1])
+    if not bool(torch.isfinite(logits).all()):
+        raise ValueError(f"{split.root / split.name}: the network gives NaN or Inf; its weights are not usable")

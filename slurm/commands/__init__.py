@@ -1,0 +1,1 @@
+"""The verbs of `pyconv`, a module for each group that belongs together."""

@@ -1,0 +1,60 @@
+"""`pyconv report`: the tables as they stand, rendered from records, never typed."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from results.report import FORMATS, render, write_reports
+from slurm.commands import options
+from slurm.console import note
+from slurm.selection import narrowed
+
+
+class Formats(click.ParamType[tuple[str, ...]]):
+    """`md,latex`."""
+
+    name = "formats"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        """Each of them known."""
+        if isinstance(value, tuple):
+            return value
+        wanted = tuple(part.strip() for part in value.split(",") if part.strip())
+        if unknown := [part for part in wanted if part not in FORMATS]:
+            self.fail(f"{unknown[0]!r} is none of {', '.join(FORMATS)}", param, ctx)
+        return wanted
+
+
+@click.command()
+@options.target()
+@options.mini
+@click.option("--format", "formats", type=Formats(), help="md, latex, json, html; several with commas.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder to write the pages to [default: print one format].",
+)
+@options.records
+@options.as_json
+def report(
+    target: str, mini: bool, formats: tuple[str, ...] | None, output: Path | None, records: Path, as_json: bool
+) -> None:
+    """Published, measured and delta of TARGET; pending cells say so, deviations are footnotes.
+
+    Without --output one format is printed, Markdown unless --format or --json says another.
+    """
+    found = narrowed(options.selection(target, mini))
+    evidence = options.evidence(records)
+    if output is not None:
+        written = write_reports(found, evidence, output, formats or FORMATS)
+        if as_json:
+            options.print_json({"written": [str(path) for path in written]})
+        else:
+            note(f"{len(written)} pages in {output}" + (f": open {output / 'index.html'}" if not formats else ""))
+        return
+    chosen = formats or (("json",) if as_json else ("md",))
+    if len(chosen) != 1:
+        raise click.UsageError("several formats need a folder: give --output DIR")
+    pages = render(found, evidence, chosen)
+    click.echo("\n".join(text.rstrip("\n") + "\n" for text in pages.values()), nl=False)

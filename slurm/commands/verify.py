@@ -1,0 +1,85 @@
+"""`pyconv verify`: every parameter and FLOP count of the paper against the printed number."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from experiments.spec import ArchitectureTable, Table
+from results import verify as counts
+from results.records import Evidence
+from results.verification import Verification
+from slurm.commands import options
+from slurm.console import Progress, note
+from slurm.selection import narrowed
+
+
+@click.command()
+@options.target()
+@click.option("--recount", is_flag=True, help="Count anew in every convention, fvcore too (under a minute).")
+@click.option("--record", is_flag=True, help="First write a record of each count that has none yet.")
+@click.option(
+    "--convention",
+    type=click.Choice(counts.CONVENTIONS),
+    multiple=True,
+    help="Show FLOPs of these only [default: all].",
+)
+@click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), help="Write a JUnit file for CI.")
+@click.option(
+    "--summary", type=click.Path(path_type=Path, dir_okay=False), help="Append Markdown: a GitHub step summary."
+)
+@options.records
+@options.as_json
+def verify(
+    target: str,
+    recount: bool,
+    record: bool,
+    convention: tuple[str, ...],
+    junit: Path | None,
+    summary: Path | None,
+    records: Path,
+    as_json: bool,
+) -> None:
+    """Count the networks of TARGET and compare with the paper. Exit 1 when a count drifts and no deviation knows it."""
+    if recount is False and convention == ("fvcore",):
+        note("note: fvcore's recorded counts are shown; --recount counts them anew")
+    selected = narrowed(options.selection(target))
+    if record:
+        for path in write_records(selected, records):
+            note(f"recorded {path}")
+    verification = with_progress(selected, options.evidence(records), recount)
+    if not verification.cells:
+        raise click.BadParameter("these rows are quoted from other papers: nothing to count", param_hint="TARGET")
+    if convention:
+        kept = tuple(cell for cell in verification.cells if cell.convention in (None, *convention))
+        verification = replace(verification, cells=kept)
+    if junit is not None:
+        verification.to_junit(junit)
+    if summary is not None:
+        append(summary, verification.to_summary())
+    if as_json:
+        options.print_json(verification.to_json())
+    else:
+        click.echo(verification.to_text())
+    if not verification.ok:
+        raise click.exceptions.Exit(1)
+
+
+def with_progress(tables: Iterable[Table | ArchitectureTable], evidence: Evidence, recount: bool) -> Verification:
+    """`results.verify` with its progress on stderr."""
+    with Progress("Counting", 1) as progress:
+        return counts.verify(tables, evidence, recount=recount, progress=progress.reached)
+
+
+def write_records(tables: Iterable[Table | ArchitectureTable], records: Path) -> list[Path]:
+    """`results.verify.record_counts` with its progress on stderr."""
+    with Progress("Recording", 1) as progress:
+        return counts.record_counts(tables, records, progress=progress.reached)
+
+
+def append(path: Path, text: str) -> None:
+    """Add to what other steps of a CI job have written there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(text)
