@@ -4,6 +4,8 @@ A protocol is not part of an experiment's identity: a new one never retrains. So
 released scripts and configurations, [I] inferred because nothing states it.
 """
 
+from dataclasses import replace
+
 from experiments.spec import Protocol
 
 # [S] short side to 256, centre crop; [P] 224, and the 50,000 validation images.
@@ -17,38 +19,14 @@ CROP320 = Protocol("crop320", "imagenet", crop=320, resize=366, samples=50_000)
 SINGLE_SCALE = Protocol("single-scale", "ade20k", crop=473, resize=512, flip=True, samples=2_000)
 
 # [P] the same at six scales, predictions averaged.
-MULTI_SCALE = Protocol(
-    "multi-scale",
-    "ade20k",
-    crop=473,
-    resize=512,
-    scales=(0.5, 0.75, 1.0, 1.25, 1.5, 1.75),
-    flip=True,
-    samples=2_000,
-)
+MULTI_SCALE = replace(SINGLE_SCALE, key="multi-scale", scales=(0.5, 0.75, 1.0, 1.25, 1.5, 1.75))
 
 # [P] Table 7's dagger: windows of 617 for inference only. [I] at the same scales of the same long side of 512.
-CROP617 = Protocol(
-    "crop617",
-    "ade20k",
-    crop=617,
-    resize=512,
-    scales=(0.5, 0.75, 1.0, 1.25, 1.5, 1.75),
-    flip=True,
-    samples=2_000,
-)
+CROP617 = replace(MULTI_SCALE, key="crop617", crop=617)
 
 # [P] labels of the test split are with the ADE20K server only. [I] multi-scale as on the validation split. The paper
 # rounds the number of images to 3K, so no complete count is stated.
-TEST_SERVER = Protocol(
-    "test-server",
-    "ade20k",
-    split="test",
-    crop=473,
-    resize=512,
-    scales=(0.5, 0.75, 1.0, 1.25, 1.5, 1.75),
-    flip=True,
-)
+TEST_SERVER = replace(MULTI_SCALE, key="test-server", split="test", samples=None)
 
 # [P] 300 x 300 on val2017's 5,000 images; the image is stretched to the square, as SSD does.
 COCO300 = Protocol("coco300", "coco", crop=300, resize=300, samples=5_000)

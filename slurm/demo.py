@@ -13,11 +13,12 @@ from pathlib import Path
 from experiments import TABLES, tables
 from experiments.mini import mini_table
 from experiments.spec import Row, Table
+from results.counts import record_counts
 from results.files import write_over
 from results.records import Evidence, default_root
 from results.report import write_reports
 from results.verification import PRINTED, Cell, Verification
-from results.verify import record_counts, verify
+from results.verify import verify
 from slurm import submit
 from slurm.console import Progress, note
 from slurm.job import Job

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from submitit.helpers import DelayedSubmission
     from torch import Tensor, nn
 
-    from pyconv.train import StepReport, Trained
+    from pyconv.progress import StepReport
+    from pyconv.train import Trained
 
 PROGRESS = "progress.json"
 PROGRESS_EVERY = 1.0  # seconds between two writes of it
