@@ -190,7 +190,8 @@ def _run_s_count(cell: Cell, table: Table, row: Row, evidence: Evidence) -> Cell
     assert row.experiment is not None
     for column in table.columns:
         protocol = table.protocol(row, column)
-        same_size = protocol and cell.column.input_size in (None, (3, protocol.crop, protocol.crop))
+        own_way = column.key in dict(row.protocols)  # tested, and so counted, at a size of the row's own
+        same_size = protocol and (own_way or cell.column.input_size in (None, (3, protocol.crop, protocol.crop)))
         for record in evidence.seeds(row.experiment, protocol) if protocol and same_size else []:
             flops = record.complexity["flops"]
             raw = flops.get(CONVENTION) if cell.column.metric == "flops" else record.complexity["params"]

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
 from experiments import TABLES, tables, trainings
 from experiments.mini import (
@@ -52,6 +53,20 @@ def test_a_cosine_stays_a_cosine_and_cutmix_stays() -> None:
     assert (recipe.schedule, recipe.precision, recipe.augment.cutmix_prob) == ("cosine", "amp", 1)
     assert recipe.epochs == round(EPOCHS * 300 / 90)
     assert recipe.batch_size == 4 * SMALL.recipe.batch_size
+
+
+@pytest.mark.parametrize("number", MINI_TABLES)
+def test_every_network_takes_its_mini_images(number: int) -> None:
+    """Training mode, on the meta device: no stage shrinks to nothing, no block refuses its maps."""
+    table = mini_table(TABLES[number])
+    for row in table.rows:
+        assert row.experiment is not None
+        tested = [table.protocol(row, column) for column in table.columns]
+        crops = {row.experiment.recipe.augment.crop, *(protocol.crop for protocol in tested if protocol)}
+        with torch.device("meta"):
+            model = row.experiment.model.build()
+            for crop in sorted(crops):
+                assert model(torch.empty(BATCH, 3, crop, crop)).shape == (BATCH, CLASSES), table.target(row)
 
 
 def test_the_learning_rate_stays_proportional_to_the_batch() -> None:

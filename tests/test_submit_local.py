@@ -173,7 +173,7 @@ def test_no_more_than_so_many_live_at_once(tmp_path: Path, data: Path, monkeypat
                 live.remove(id(self))
             return self.looks >= 3
 
-        paths = type("Paths", (), {"stdout": tmp_path / "out", "stderr": tmp_path / "err"})
+        paths = type("Paths", (), {name: tmp_path / name for name in ("stdout", "stderr", "result_pickle")})
 
     def start(*_: object) -> Started:
         started = Started()
