@@ -164,6 +164,13 @@ def test_show_of_segmentation_detection_and_quoted_rows(tmp_path: Path) -> None:
         assert words in call("show", target, "--records", tmp_path).stdout
 
 
+def test_a_records_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+    result = call("report", "table2", "--records", tmp_path / "recrods")
+    assert result.exit_code == 0
+    assert "recrods does not exist" in result.stderr
+    assert "pending" in result.stdout
+
+
 def test_verify_prints_the_agreed_json(tmp_path: Path) -> None:
     result = call("verify", "table2/final", "--json", "--records", tmp_path)
     assert result.exit_code == 0

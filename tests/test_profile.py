@@ -48,7 +48,8 @@ def test_the_users_file_shadows_ours(own_folder: Path) -> None:
 def test_all_keys(own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCRATCH", "/scratch/me")
     text = 'description = "ours"\nruns = "$SCRATCH/runs"\n[submitit]\ntimeout_min = 10\n'
-    text += '[data]\nimagenet = "/data/imagenet"\nade20k = "beside"\n[limits]\njobs = 2\nthreads = 4\nworkers = 8\nmicro_batch = 64\n'
+    text += '[data]\nimagenet = "/data/imagenet"\nade20k = "beside"\n'
+    text += "[limits]\njobs = 2\nthreads = 4\nworkers = 8\nmicro_batch = 64\n"
     read = profile.read(written(own_folder, text))
     assert (read.description, read.runs, read.jobs, read.threads) == ("ours", Path("/scratch/me/runs"), 2, 4)
     assert (read.workers, read.micro_batch) == (8, 64)

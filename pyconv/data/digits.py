@@ -23,8 +23,8 @@ CLASSES = 10
 SIDE = 28
 HELD_OUT = 5
 """Every fifth row of the file, in its own order, is held out: 4,000 digits to train, 1,000 to test, 100 a class."""
-SMALL = 144
-"""`train-small` holds the first 144 training digits of each class: what two cores can do in a minute."""
+SMALL = 128
+"""`train-small` holds the first 128 training digits of each class: what two cores can do in a minute."""
 
 _MANIFEST = "manifest.json"
 

@@ -150,7 +150,9 @@ def selection(target: str, small: bool = False) -> list[Selected]:
 
 
 def evidence(root: Path) -> Evidence:
-    """What is recorded under `root`; files that are not evidence are told on stderr."""
+    """What is recorded under `root`; a folder that is not there and files that are no evidence are told on stderr."""
+    if not root.is_dir():
+        note(f"note: {root} does not exist: nothing is recorded there")
     found = Evidence.load(root)
     for problem in found.problems:
         note(f"note: not evidence: {problem}")
