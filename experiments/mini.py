@@ -3,7 +3,8 @@
 Networks keep their depth, kernels and groups, the code path is the paper's; images, epochs and batches are smaller.
 A step schedule drops at the same fractions of the run, a cosine stays a cosine, CutMix stays CutMix, the learning rates
 of the two recipes stay proportional to their batches. The numbers check the pipeline and say nothing about PyConv: they
-stand in tables of their own, under fingerprints of their own.
+stand in tables of their own, under fingerprints of their own. The constants below were chosen by the error on the very
+digits that are held out, so that error is optimistic, and seeds differ by up to six points.
 """
 
 from dataclasses import replace

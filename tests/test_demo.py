@@ -96,7 +96,6 @@ def test_in_full_every_network_learns(tmp_path: Path) -> None:
     result = CliRunner().invoke(cli, ["demo", "--json", "--output", str(tmp_path / "demo")])
     assert result.exit_code == 0, result.output
     content = json.loads(result.stdout)
-    assert content["seconds"] < 600  # five minutes on two quiet cores; a busy machine is no failure
     assert len(content["rows"]) == 8
     assert content["counts"]["pairs"] == {"MATCH": 50, "DEVIATION": 1}
     for row in content["rows"]:

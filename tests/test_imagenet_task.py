@@ -94,9 +94,9 @@ def _evaluate_rank(rank: int, size: int, root: Path, rendezvous: Path) -> None:
 
 
 def test_on_several_ranks_every_image_is_counted_once(root: Path, tmp_path: Path) -> None:
-    multiprocessing.spawn(_evaluate_rank, (3, root, tmp_path / "meet"), nprocs=3)  # 35 images: 12 + 12 + 11
+    multiprocessing.spawn(_evaluate_rank, (2, root, tmp_path / "meet"), nprocs=2)  # 35 images: 18 + 17
     alone = imagenet.evaluate(TINY.build(seed=0), data_root=root, crop=16, resize=20)
-    for rank in range(3):
+    for rank in range(2):
         metrics, samples, correct = torch.load(f"{tmp_path}/meet-{rank}", weights_only=True)
         assert metrics == alone.metrics
         assert samples == 35

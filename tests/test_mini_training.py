@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from experiments import TABLES
 from experiments.mini import CLASSES, HELD_OUT, SPLIT, mini, mini_protocol
 from experiments.protocols import CROP224
+from experiments.table2_ablation import TABLE
 from pyconv.checkpoints import load_weights
 from pyconv.data import prepare
 from pyconv.models import build
 from pyconv.tasks import imagenet
 from pyconv.train import Execution, Trained, train
 
-ROWS = {row.key: row for row in TABLES[2].rows}
+ROWS = {row.key: row for row in TABLE.rows}
 CPU = Execution(device="cpu", threads=1, validate_every=0)
 CHANCE = 100 * (1 - 1 / CLASSES)
 
