@@ -1,6 +1,7 @@
 """What the paper claims and what we would run: ten tables, their experiments, as plain values. No torch, no I/O."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from experiments import (
     table1_architectures,
@@ -17,7 +18,7 @@ from experiments import (
 from experiments.mini import MINI_TABLES, mini_table
 from experiments.spec import ArchitectureTable, Experiment, Row, Table, fingerprint
 
-__all__ = ["TABLES", "all_experiments", "rows", "tables", "trainings"]
+__all__ = ["TABLES", "all_experiments", "paper", "rows", "tables", "trainings"]
 
 TABLES: dict[int, Table | ArchitectureTable] = {
     module.TABLE.number: module.TABLE
@@ -43,6 +44,14 @@ def tables(*, mini: bool = False) -> tuple[Table | ArchitectureTable, ...]:
             mini_table(table) for table in TABLES.values() if isinstance(table, Table) and table.number in MINI_TABLES
         )
     return tuple(TABLES.values())
+
+
+def paper() -> tuple[Table | ArchitectureTable, ...]:
+    """The tables with the lines that the paper prints, without those that a user added."""
+    return tuple(
+        replace(table, rows=tuple(row for row in table.rows if row.printed)) if isinstance(table, Table) else table
+        for table in tables()
+    )
 
 
 def rows(chosen: Iterable[Table | ArchitectureTable] | None = None) -> Iterator[tuple[Table, Row]]:

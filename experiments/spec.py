@@ -140,6 +140,11 @@ class Row:
     reference: tuple[tuple[str, float], ...] = ()
     footnote: str = ""
 
+    @property
+    def printed(self) -> bool:
+        """The paper prints this line; a line of which nothing is published is one that a user added."""
+        return any(value is not None for value in self.published)
+
 
 @dataclass(frozen=True)
 class Table:

@@ -19,7 +19,7 @@ from results.records import CountRecord, Evidence, count_path, read, write
 from results.verification import Cell, Verification
 from results.verify import record_counts, verify
 
-TABLE2 = experiments.TABLES[2]
+TABLE2 = experiments.paper()[1]
 TABLE9 = experiments.TABLES[9]
 
 
@@ -33,7 +33,7 @@ PAIR = only(TABLE2, "baseline", "final")
 
 @pytest.fixture(scope="module")
 def paper(tmp_path_factory: pytest.TempPathFactory) -> Verification:
-    return verify(experiments.tables(), Evidence.load(tmp_path_factory.mktemp("none")))
+    return verify(experiments.paper(), Evidence.load(tmp_path_factory.mktemp("none")))
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def test_fifty_distinct_pairs_match_and_one_deviates(paper: Verification) -> Non
 
 
 def test_every_printed_count_is_a_cell(paper: Verification) -> None:
-    printed = list(printed_counts(experiments.tables()))
+    printed = list(printed_counts(experiments.paper()))
     compared = [cell for cell in paper.cells if cell.convention in (None, "thop-2019")]
     assert [(c.table, c.row, c.group, c.metric) for c in compared] == [
         (e.table, e.row, e.group, e.column.metric) for e in printed
