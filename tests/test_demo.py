@@ -99,4 +99,4 @@ def test_in_full_every_network_learns(tmp_path: Path) -> None:
     assert len(content["rows"]) == len(TABLES[2].rows)
     assert {"MATCH": 50, "DEVIATION": 1}.items() <= content["counts"]["pairs"].items()
     for row in content["rows"]:
-        assert float(row["top1_err"].split()[0]) < 60, row  # of 1,000 guesses 900 are wrong, give or take 10
+        assert float(row["top1_err"].split()[0]) < 45, row  # half of chance: of 1,000 guesses 900 are wrong

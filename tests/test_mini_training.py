@@ -50,10 +50,13 @@ def test_a_paper_network_gives_the_same_bits_every_time(key: str, digits: Path, 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("key", ROWS)
-def test_every_row_of_table_2_learns(key: str, digits: Path, tmp_path: Path) -> None:
-    """Less than half of the error of chance on held-out digits, whose standard error is at most 1.6 points."""
-    trained = run(key, digits, tmp_path)
+@pytest.mark.parametrize("key", ["baseline", "final"])
+def test_another_seed_learns_as_well(key: str, digits: Path, tmp_path: Path) -> None:
+    """Less than half of the error of chance on held-out digits, whose standard error is at most 1.6 points.
+
+    All eight rows with their own seed: the full demo's test.
+    """
+    trained = run(key, digits, tmp_path, seed=1)
     experiment = ROWS[key].experiment
     assert experiment is not None
     model = build(replace(experiment.model, num_classes=CLASSES))
