@@ -142,8 +142,8 @@ class Row:
 
     @property
     def printed(self) -> bool:
-        """The paper prints this line; a line of which nothing is published is one that a user added."""
-        return any(value is not None for value in self.published)
+        """The paper prints this line; one with nothing published and no reference is one that a user added."""
+        return bool(self.reference) or any(value is not None for value in self.published)
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,7 @@ class Cell:
     records: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     mini: bool = False
+    own: bool = False
 
     @property
     def target(self) -> str:
@@ -72,10 +73,12 @@ class Cell:
 
     @property
     def published_text(self) -> str:
-        """As printed; "?" where our copy of the paper is not readable."""
+        """As printed; "?" where our copy of the paper is not readable, nothing on a line that a user added."""
         if isinstance(self.published, str):
             return self.published
-        return "?" if self.published is None else f"{self.published:.{self.column.decimals}f}"
+        if self.published is None:
+            return "" if self.own else "?"
+        return f"{self.published:.{self.column.decimals}f}"
 
     @property
     def measured_text(self) -> str:
@@ -148,6 +151,7 @@ def _cell(table: Table, row: Row, column: Column, published: Published, evidence
         reference=dict(row.reference).get(column.key),
         footnotes=_footnotes(f"{table.target(row)}/{column.key}"),
         mini=table.mini,
+        own=not row.printed,
     )
     if row.experiment is None:
         return _judged(cell, Judgement("QUOTED", "another paper's number: shown, never run here", None, None))

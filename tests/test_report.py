@@ -344,6 +344,14 @@ def test_pages_are_written_whole_and_staleness_is_seen(tmp_path: Path) -> None:
         write_reports([TABLE], found, out, ("pdf",))
 
 
+def test_a_users_own_line_is_not_called_unreadable(tmp_path: Path) -> None:
+    """ "?" is for what our copy of the paper lost; a line that publishes nothing has nothing there."""
+    own = Row("own", "Ours", NEW, (None, None, None))
+    lost = Row("lost", "Lost", OLD, (23.88, None, 4.14))
+    cells = build([replace(TABLE, rows=(own, lost))], Evidence.load(tmp_path))
+    assert [cell.published_text for cell in cells] == ["", "", "", "23.88", "?", "4.14"]
+
+
 def test_the_committed_tables_are_fresh() -> None:
     """What stands in results/tables is what the committed records give."""
     found = Evidence.load(Path(__file__).parent.parent / "results" / "records")
