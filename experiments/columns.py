@@ -6,6 +6,9 @@ from typing import Any
 from experiments.protocols import CROP224, MULTI_SCALE
 from experiments.spec import Column, Protocol
 
+# How the paper's printed GFLOPs were counted (one of `pyconv.complexity.CONVENTIONS`).
+PAPER_CONVENTION = "thop-2019"
+
 # Millions of parameters and GFLOPs as printed; raw measurements are integers.
 PARAMS = Column("params", "params", "params", "lower", unit="M", scale=1e6)
 FLOPS = Column("flops", "GFLOPs", "flops", "lower", unit="G", scale=1e9)

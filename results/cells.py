@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from experiments.columns import FLOPS, PARAMS
+from experiments.columns import FLOPS, PAPER_CONVENTION, PARAMS
 from experiments.spec import ArchitectureTable, Column, Experiment, Protocol, Published, Row, Table
 from results.deviations import footnote, known, notes
 from results.records import CountRecord, Evidence, Record
@@ -26,8 +26,6 @@ from results.verdict import (
 if TYPE_CHECKING:
     import pandas as pd
 
-# The paper's own way of counting FLOPs; the other conventions stand in JSON and in a table of their own.
-CONVENTION = "thop-2019"
 COUNT_METRICS = ("params", "flops")
 MINI = "a mini run checks the pipeline, it says nothing about the paper"
 
@@ -170,9 +168,9 @@ def _counted(cell: Cell, count: CountRecord | None, evidence: Evidence) -> Cell:
             cell, Judgement("PENDING", "not counted yet: no record of this network at this size", None, None)
         )
     flops = cell.column.metric == "flops"
-    raw = count.flops.get(CONVENTION) if flops else count.params
+    raw = count.flops.get(PAPER_CONVENTION) if flops else count.params
     if raw is None:
-        return _judged(cell, Judgement("PENDING", f"the count has no number under {CONVENTION}", None, None))
+        return _judged(cell, Judgement("PENDING", f"the count has no number under {PAPER_CONVENTION}", None, None))
     measured = replace(
         cell,
         raw=raw,
@@ -198,7 +196,7 @@ def _run_s_count(cell: Cell, table: Table, row: Row, evidence: Evidence) -> Cell
         same_size = protocol and (own_way or cell.column.input_size in (None, (3, protocol.crop, protocol.crop)))
         for record in evidence.seeds(row.experiment, protocol) if protocol and same_size else []:
             flops = record.complexity["flops"]
-            raw = flops.get(CONVENTION) if cell.column.metric == "flops" else record.complexity["params"]
+            raw = flops.get(PAPER_CONVENTION) if cell.column.metric == "flops" else record.complexity["params"]
             if record.mini and raw is not None:
                 cell = replace(cell, raw=raw, measured=raw / cell.column.scale, records=(evidence.place(record),))
                 return replace(cell, reason=MINI)

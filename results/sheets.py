@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from experiments.columns import PAPER_CONVENTION
 from experiments.spec import ArchitectureTable, Table
 from results.architecture import StageRow, stage_rows
-from results.cells import CONVENTION, Cell, grid
+from results.cells import Cell, grid
 from results.deviations import footnote, notes
 from results.records import Evidence
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 LEGEND = (
     "Errors, accuracies, IoU, AP and AR in %. Parameters in millions. GFLOPs: billions, one multiply-add is one FLOP, "
-    f"counted under the paper's convention ({CONVENTION})."
+    f"counted under the paper's convention ({PAPER_CONVENTION})."
 )
 
 

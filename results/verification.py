@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from experiments.columns import PAPER_CONVENTION
 from results.verdict import Verdict
 
 # Of several verdicts on one thing the first of these that occurs is the thing's.
 WORST: tuple[Verdict, ...] = ("FAILED", "PENDING", "DEVIATION", "MATCH")
-PRINTED = "thop-2019"
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Verification:
         params: dict[str, list[Verdict]] = {}
         flops: dict[str, list[Verdict]] = {}
         for cell in self.cells:
-            if cell.convention in (None, PRINTED):
+            if cell.convention in (None, PAPER_CONVENTION):
                 found = flops if cell.convention else params
                 found.setdefault(cell.network, []).append(cell.verdict)
         # A network has the same parameters at every input size.
@@ -149,7 +149,7 @@ class Verification:
         return [_line(target, params.get(target), cells) for (target, _), cells in rows.items()]
 
 
-_HEADER = ["row", "network", "params M", "counted", "GFLOPs", PRINTED, "macs", "fvcore", "verdict"]
+_HEADER = ["row", "network", "params M", "counted", "GFLOPs", PAPER_CONVENTION, "macs", "fvcore", "verdict"]
 
 
 def _line(target: str, params: Cell | None, flops: list[Cell]) -> list[str]:
@@ -157,7 +157,15 @@ def _line(target: str, params: Cell | None, flops: list[Cell]) -> list[str]:
     numbers = [_integer(cell.measured if (cell := by_convention.get(key)) else None) for key in _HEADER[5:8]]
     verdict = _worst([cell.verdict for cell in (*flops, *([params] if params else []))])
     counted = _integer(params.measured if params else None)
-    return [target, flops[0].network, _shown(params), counted, _shown(by_convention.get(PRINTED)), *numbers, verdict]
+    return [
+        target,
+        flops[0].network,
+        _shown(params),
+        counted,
+        _shown(by_convention.get(PAPER_CONVENTION)),
+        *numbers,
+        verdict,
+    ]
 
 
 def _integer(count: int | None) -> str:

@@ -12,6 +12,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 import experiments
+from experiments.columns import PAPER_CONVENTION
 from experiments.spec import ArchitectureTable, Table
 from results import deviations
 from results.counts import Key, Printed, Progress, architectures, printed_counts, record_counts
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Verification", "record_counts", "verify"]
 
-PRINTED = "thop-2019"
-CONVENTIONS = (PRINTED, "macs", "fvcore")
+CONVENTIONS = (PAPER_CONVENTION, "macs", "fvcore")
 
 
 def verify(
@@ -116,7 +116,7 @@ def _cell(
     counted: "Complexity | str",
     changed: bool,
 ) -> Cell:
-    compared = convention in (None, PRINTED)
+    compared = convention in (None, PAPER_CONVENTION)
     if isinstance(counted, str):
         judgement = Judgement("FAILED", f"cannot be counted: {counted}", None, None)
     elif measured is None:

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments import TABLES, tables
+from experiments.columns import PAPER_CONVENTION
 from experiments.mini import mini_table
 from experiments.spec import Row, Table
 from results.counts import record_counts
 from results.files import write_over
 from results.records import Evidence, default_root
 from results.report import write_reports
-from results.verification import PRINTED, Cell, Verification
+from results.verification import Cell, Verification
 from results.verify import verify
 from slurm import submit
 from slurm.console import Progress, note
@@ -127,7 +128,7 @@ def compact(small: Table, evidence: Evidence, verification: Verification) -> lis
             c for c in verification.cells if (c.table, c.row, c.group) == (f"table{small.number}", row.key, row.group)
         ]
         params = next(cell for cell in own if cell.metric == "params")
-        flops = next(cell for cell in own if cell.convention == PRINTED)
+        flops = next(cell for cell in own if cell.convention == PAPER_CONVENTION)
         wrong = [cell.verdict for cell in (params, flops) if cell.verdict != "MATCH"]
         numbers = [*_printed_and_counted(params, 1e6), *_printed_and_counted(flops, 1e9)]
         lines.append([row.label, *numbers, wrong[0] if wrong else "MATCH", _error(small, row, evidence)])

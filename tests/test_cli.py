@@ -203,6 +203,14 @@ def test_verify_shows_only_the_conventions_asked_for(tmp_path: Path) -> None:
     assert set(verify.CONVENTIONS) == set(ALL_CONVENTIONS)  # the option's choices need no torch
 
 
+def test_verify_fails_whatever_convention_is_shown(tmp_path: Path) -> None:
+    final = TABLES[2].row("final").experiment.model
+    evidence.save_count(tmp_path, final, 24_847_720, 3_877_433_369)  # thop-2019: one more than the built network has
+    result = call("verify", "table2/final", "--convention", "macs", "--records", tmp_path)
+    assert result.exit_code == 1
+    assert "3,877,433,369" in result.stdout
+
+
 def test_verify_records_what_has_no_record_once(tmp_path: Path) -> None:
     arguments = ("verify", "table2/final", "--record", "--json", "--records", tmp_path)
     first = call(*arguments)

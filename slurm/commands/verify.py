@@ -52,7 +52,9 @@ def verify(
     if not verification.cells:
         raise click.BadParameter("these rows are quoted from other papers: nothing to count", param_hint="TARGET")
     if convention:
-        kept = tuple(cell for cell in verification.cells if cell.convention in (None, *convention))
+        # What failed is shown whatever was asked for, or a drift would pass in silence.
+        shown = (None, *convention)
+        kept = tuple(c for c in verification.cells if c.convention in shown or c.verdict == "FAILED")
         verification = replace(verification, cells=kept)
     if junit is not None:
         verification.to_junit(junit)
