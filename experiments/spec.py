@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, fields, is_dataclass, replace
+from functools import lru_cache
 from math import isfinite
 from typing import Any, Literal, TypeVar, get_args
 
@@ -251,12 +252,24 @@ def digest_resolved(plain: Any) -> str:
 
 def fingerprint(experiment: Experiment) -> str:
     """The identity of a training run: equal for equal experiments, different when what changes the weights differs."""
-    return digest(experiment)
+    return _remembered(experiment)
 
 
 def family(experiment: Experiment) -> str:
     """The fingerprint without the seed: runs that differ in their seed only are one family, kept in one folder."""
-    return digest(replace(experiment, seed=0))
+    return _remembered(replace(experiment, seed=0))
+
+
+def _remembered(experiment: Experiment) -> str:
+    try:
+        return _digest_once(experiment)
+    except TypeError:  # a list in the place of a tuple cannot be remembered
+        return digest(experiment)
+
+
+@lru_cache(maxsize=65_536)
+def _digest_once(experiment: Experiment) -> str:
+    return digest(experiment)
 
 
 def _check_choice(where: str, value: str, valid: tuple[str, ...]) -> None:

@@ -140,3 +140,20 @@ class Recipe:
             lr = self.lr * (1 - step / steps) ** self.poly_power
         warmup_steps = self.warmup_epochs * steps_per_epoch
         return lr * (step + 1) / warmup_steps if step + 1 < warmup_steps else lr
+
+
+def micro_batch_size(recipe: Recipe, world_size: int, limit: int | None) -> tuple[int, list[str]]:
+    """Samples that pass through the network together on one rank, and what of the recipe that leaves unkept.
+
+    The recipe's batch-norm batch, or this rank's part of the batch when statistics are synchronised; at most `limit`
+    (memory). The global batch is kept in any case, by accumulation.
+    """
+    if limit is not None and limit < 2:
+        raise ValueError(f"micro_batch must be at least 2, of one image batch norm has no variance; got {limit}")
+    per_rank = -(-recipe.batch_size // world_size)
+    wanted = min(recipe.batch_norm_batch, recipe.batch_size) or per_rank
+    size = min(wanted, limit or wanted)
+    if size == wanted:
+        return size, []
+    over = recipe.batch_norm_batch or recipe.batch_size
+    return size, [f"batch norm over {size} samples (micro_batch) instead of the recipe's {over}"]

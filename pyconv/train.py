@@ -7,7 +7,7 @@ as far as its kernels repeat themselves): every random draw is a function of (se
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,9 +21,9 @@ from pyconv.architectures import Network
 from pyconv.data.manifest import manifest
 from pyconv.data.sampling import Batches, MicroBatch, Moment, derive_seed, epoch_order
 from pyconv.models import build
-from pyconv.optimisation import MicroLoss, Optimisation, micro_batch_size
+from pyconv.optimisation import MicroLoss, Optimisation
 from pyconv.progress import Diverged, Progress, StepReport, Watch
-from pyconv.recipe import Recipe
+from pyconv.recipe import Recipe, micro_batch_size
 from pyconv.tasks import task_of
 
 __all__ = ["WEIGHTS", "Diverged", "Execution", "Interrupted", "StepReport", "Trained", "train"]
@@ -81,19 +81,21 @@ def train(
     on_epoch: Callable[[dict[str, float]], None] | None = None,
     on_step: Callable[[StepReport], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
+    held: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> Trained:
     """Train `network` by `recipe`, going on from the newest sound checkpoint in `run_dir` if there is one.
 
     `data_root`: the folder of the recipe's data set. `init_state`: weights to start from. When the caller has
     initialised torch.distributed, all ranks call this with the same arguments. `on_epoch` gets the epoch's entry of
     the history, `on_step` each step (both on rank 0). `should_stop` is asked before every step: True on any rank
-    writes a checkpoint and raises `Interrupted`. Raises `Diverged` when a loss is NaN or Inf, `ValueError` for data,
-    networks, checkpoints and settings that do not fit.
+    writes a checkpoint and raises `Interrupted`. `held` is entered from an epoch's first step until its checkpoint is
+    written: elsewhere nothing is lost when the process ends at once. Raises `Diverged` when a loss is NaN or Inf,
+    `ValueError` for data, networks, checkpoints and settings that do not fit.
     """
     execution = execution or Execution()
     with _process_settings(execution):
         run = _Run(network, recipe, seed, Path(data_root), Path(run_dir), init_state, execution)
-        run.listen(on_epoch, on_step, should_stop)
+        run.listen(on_epoch, on_step, should_stop, held)
         while run.progress.epoch < recipe.epochs:
             run.train_epoch()
         return run.finish()
@@ -134,15 +136,33 @@ class _Run:
         on_epoch: Callable[[dict[str, float]], None] | None,
         on_step: Callable[[StepReport], None] | None,
         should_stop: Callable[[], bool] | None,
+        held: Callable[[], AbstractContextManager[object]],
     ) -> None:
         """Who is told (by rank 0) and who is asked."""
         first = self.world.rank == 0
         self.on_epoch = on_epoch if first else None
         self.watch = Watch(self.progress, on_step if first else None)
         self.should_stop = should_stop or (lambda: False)
+        self.held = held
 
     def train_epoch(self) -> None:
         """The steps of the current epoch that are not done yet, its validation, and its entry in the history."""
+        progress = self.progress
+        with self.held():
+            self._steps()
+            self.watch.settle()
+            self._poll()
+            ranks.share_buffers(self.optimisation.model)
+            if self._due(self.execution.checkpoint_every):
+                self._checkpoint()  # before the validation, so that nothing is lost if that is cut short
+        entry = progress.entry(self._sum(progress.totals), self.optimisation.lr)
+        if self.execution.validate_every and self._due(self.execution.validate_every):
+            entry |= self._validate()
+        progress.close_epoch(entry)
+        if self.on_epoch:
+            self.on_epoch(entry)
+
+    def _steps(self) -> None:
         progress, epoch = self.progress, self.progress.epoch
         order = epoch_order(len(self.samples), self.seed, epoch)
         plan = [self.batches.step(order, step) for step in range(progress.step, self.batches.steps)]
@@ -151,17 +171,6 @@ class _Run:
             self._poll()
             with self._timed("train"):
                 self._step(micro_batches, loaded)
-        self.watch.settle()
-        self._poll()
-        ranks.share_buffers(self.optimisation.model)
-        if self._due(self.execution.checkpoint_every):
-            self._checkpoint()  # before the validation, so that nothing is lost if that is cut short
-        entry = progress.entry(self._sum(progress.totals), self.optimisation.lr)
-        if self.execution.validate_every and self._due(self.execution.validate_every):
-            entry |= self._validate()
-        progress.close_epoch(entry)
-        if self.on_epoch:
-            self.on_epoch(entry)
 
     def finish(self) -> Trained:
         """Write the weights."""

@@ -11,6 +11,7 @@ from typing import Any
 # What makes the numbers; the records and the pages rendered from them are not part of the code's state.
 SOURCES = ("*.py", "*.toml", "*.j2")
 EVIDENCE = (":(exclude)results/records", ":(exclude)results/tables")
+_DIFF = ("diff", "--no-color", "--no-ext-diff", "--no-textconv", "--binary", "--full-index", "HEAD", "--", ".")
 PACKAGES = ("torch", "torchvision", "numpy", "fvcore")
 
 
@@ -20,30 +21,28 @@ def code(folder: Path | None = None) -> dict[str, str | bool | None]:
     `dirty`: tracked files differ from the commit or a source file is not tracked; `diff_sha256` then identifies the
     difference. All None when git is missing or this file is not under version control there (an installed package).
     """
-    here = Path(__file__).parent.parent if folder is None else folder
-    commit = _git(here, "rev-parse", "HEAD")
-    if commit is None or (folder is None and not _git(here, "ls-files", "--error-unmatch", __file__)):
+    here = _checkout(folder)
+    commit = None if here is None else _git(here, "rev-parse", "HEAD")
+    if here is None or commit is None:
         return {"commit": None, "dirty": None, "diff_sha256": None}
-    arguments = (
-        "--no-color",
-        "--no-ext-diff",
-        "--no-textconv",
-        "--binary",
-        "--full-index",
-        "HEAD",
-        "--",
-        ".",
-        *EVIDENCE,
-    )
-    difference = _git(here, "diff", *arguments) or b""
-    untracked = _git(here, "ls-files", "--others", "--exclude-standard", "-z", "--", *SOURCES, *EVIDENCE) or b""
-    for name in sorted(filter(None, untracked.split(b"\0"))):
-        difference += b"\0untracked " + name + b"\0" + (here / os.fsdecode(name)).read_bytes()
+    changed = difference(folder)
     return {
         "commit": commit.decode().strip(),
-        "dirty": bool(difference),
-        "diff_sha256": hashlib.sha256(difference).hexdigest() if difference else None,
+        "dirty": bool(changed),
+        "diff_sha256": hashlib.sha256(changed).hexdigest() if changed else None,
     }
+
+
+def difference(folder: Path | None = None) -> bytes:
+    """What the checkout has beyond its commit: git's binary patch, then each untracked source; b"" for nothing."""
+    here = _checkout(folder)
+    if here is None:
+        return b""
+    changed = _git(here, *_DIFF, *EVIDENCE) or b""
+    untracked = _git(here, "ls-files", "--others", "--exclude-standard", "-z", "--", *SOURCES, *EVIDENCE) or b""
+    for name in sorted(filter(None, untracked.split(b"\0"))):
+        changed += b"\0untracked " + name + b"\0" + (here / os.fsdecode(name)).read_bytes()
+    return changed
 
 
 def environment(device: str, threads: int | None = None) -> dict[str, Any]:
@@ -57,6 +56,14 @@ def environment(device: str, threads: int | None = None) -> dict[str, Any]:
         "device": device,
         "threads": threads,
     }
+
+
+def _checkout(folder: Path | None) -> Path | None:
+    """`folder`, or the checkout that holds this file; None where this file is not under version control."""
+    here = Path(__file__).parent.parent if folder is None else folder
+    if folder is None and not _git(here, "ls-files", "--error-unmatch", __file__):
+        return None
+    return here
 
 
 def _git(folder: Path, *arguments: str) -> bytes | None:

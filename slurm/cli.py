@@ -13,7 +13,14 @@ VERBS: dict[str, tuple[str, str]] = {
     "show": ("slurm.commands.look:show", "Everything about one row: spec, numbers, records, notes."),
     "verify": ("slurm.commands.verify:verify", "Parameters and FLOPs against the printed numbers."),
     "run": ("slurm.commands.run:run", "Train and test rows on this machine."),
+    "plan": ("slurm.commands.plan:plan", "Every job, its reason, order and cost, before anything runs."),
+    "submit": ("slurm.commands.submit:submit", "What is missing of a table, to a SLURM cluster."),
+    "status": ("slurm.commands.status:status", "Where every row stands."),
+    "logs": ("slurm.commands.logs:logs", "What the jobs wrote, and why they failed."),
+    "cancel": ("slurm.commands.cancel:cancel", "Take jobs out of the queue; checkpoints stay."),
+    "retry": ("slurm.commands.submit:retry", "Submit again what failed, by class of failure."),
     "report": ("slurm.commands.report:report", "Tables as they stand: Markdown, LaTeX, JSON, HTML."),
+    "lab": ("slurm.commands.lab:lab", "A disposable SLURM cluster on this machine."),
     "doctor": ("slurm.commands.doctor:doctor", "Is this machine fit, and what to do if not."),
     "data": ("slurm.commands.data:data", "Prepare the packaged images, check your own."),
     "bench": ("slurm.commands.bench:bench", "How fast the suite itself is."),
@@ -25,6 +32,7 @@ Targets are table2, table2/final, table3/*/50, all:
   pyconv list table2            rows, experiments, what is recorded
   pyconv verify                 parameters and FLOPs against the paper
   pyconv run table2 --mini      train and test here, on packaged real images
+  pyconv submit table2          the same on a cluster (see pyconv plan, pyconv lab)
   pyconv report table2          the table as it stands
 """
 

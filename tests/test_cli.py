@@ -350,7 +350,7 @@ def test_completion_scripts(shell: str) -> None:
         ("pyconv ver", ["verify"]),
         ("pyconv list table1", ["table1", "table10"]),
         ("pyconv list table2/f", ["table2/final"]),
-        ("pyconv run table2 --profile l", ["local"]),
+        ("pyconv run table2 --profile l", ["lab", "local"]),
     ],
 )
 def test_the_tab_key_knows_targets_and_profiles(typed: str, completed: list[str]) -> None:

@@ -61,7 +61,7 @@ def test_all_keys(own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ("text", "message"),
     [
         ("[submitit", "not valid TOML"),
-        ("timeout_min = 3", "unknown key 'timeout_min'; valid: description, runs, submitit, data, limits"),
+        ("timeout_min = 3", "unknown key 'timeout_min'; valid: description, executor, runs, hosts, submitit, test"),
         ("[limit]\njobs = 3", "unknown key 'limit' \\(did you mean 'limits'\\?\\)"),
         ("[limits]\njob = 3", "unknown key 'limits.job' \\(did you mean 'jobs'\\?\\)"),
         ('[data]\nimagnet = "/x"', "did you mean 'imagenet'"),
@@ -82,7 +82,7 @@ def test_a_wrong_file_is_refused_naming_file_and_key(own_folder: Path, text: str
 
 def test_a_misspelt_name_gets_the_nearest(own_folder: Path) -> None:
     written(own_folder, "", "cluster")
-    with pytest.raises(ProfileError, match=r"did you mean 'cluster'.*valid: local, cluster"):
+    with pytest.raises(ProfileError, match=r"did you mean 'cluster'.*valid: example, lab, local, cluster"):
         profile.load("clutser")
     with pytest.raises(ProfileError, match=r"absent\.toml does not exist"):
         profile.load("absent.toml")

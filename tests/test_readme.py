@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import textwrap
 from pathlib import Path
 
 import click
@@ -16,10 +17,20 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = sorted(set(re.findall(r"(?:^|`|bin/)(pyconv [a-z][^`\n|#&;]*)", README, flags=re.MULTILINE)))
 
 
+def profile() -> str:
+    """The profile that the page tells to write."""
+    (block,) = re.findall(r"```toml\n(.*?)```", README, flags=re.DOTALL)
+    return textwrap.dedent(block)
+
+
 @pytest.mark.parametrize("line", COMMANDS)
 def test_every_command_is_one(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "DIR").mkdir()  # what `--data imagenet=DIR` stands for
+    profiles = tmp_path / "pyconv" / "profiles"
+    profiles.mkdir(parents=True)
+    (profiles / "mine.toml").write_text(profile())
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     words = shlex.split(line)[1:]
     context, command = click.Context(cli), cli
     while isinstance(command, click.Group):

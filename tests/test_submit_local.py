@@ -64,16 +64,16 @@ class Slow(Job):
     pause: float = 0.25
 
     def __call__(self) -> list[str]:
-        from slurm import job as jobs
+        from slurm import telling
 
-        told = jobs._Teller.step
+        told = telling.Teller.step
 
         def step(teller: Any, report: Any) -> None:
             time.sleep(self.pause)
             told(teller, report)
 
-        jobs._Teller.step = step  # type: ignore[method-assign]
-        jobs.PROGRESS_EVERY = 0.0
+        telling.Teller.step = step  # type: ignore[method-assign]
+        telling.EVERY = 0.0
         return super().__call__()
 
 

@@ -18,9 +18,9 @@ from pyconv.data import DataError
 from pyconv.data.digits import digits
 from pyconv.data.sampling import Batches, MicroBatch
 from pyconv.models import build
-from pyconv.optimisation import Optimisation, micro_batch_size, parameter_groups
+from pyconv.optimisation import Optimisation, parameter_groups
 from pyconv.pyramid import PYRAMIDS
-from pyconv.recipe import ImageNetAugment, KineticsAugment, Recipe
+from pyconv.recipe import ImageNetAugment, KineticsAugment, Recipe, micro_batch_size
 from pyconv.tasks import imagenet
 from pyconv.train import Diverged, Execution, Interrupted, StepReport, Trained, train
 

@@ -1,7 +1,6 @@
 """What several verbs share: targets, places, JSON, and mistakes turned into messages (exit 2)."""
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -68,6 +67,21 @@ class DataRoot(click.ParamType[tuple[str, Path]]):
         return name, Path(folder).expanduser().absolute()
 
 
+class Seeds(click.ParamType[tuple[int, ...]]):
+    """`0,1,2`."""
+
+    name = "seeds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """The numbers, each once."""
+        if isinstance(value, tuple):
+            return value
+        words = [word.strip() for word in value.split(",")]
+        if not all(word.isdecimal() for word in words):
+            self.fail(f"{value!r} is no list of seeds; numbers from 0 up, like 0,1,2", param, ctx)
+        return tuple(dict.fromkeys(int(word) for word in words))
+
+
 Command = Callable[..., Any]
 
 
@@ -102,8 +116,8 @@ def profile(command: Command) -> Command:
     return click.option(
         "--profile",
         type=ProfileName(),
-        default=lambda: os.environ.get("PYCONV_PROFILE") or profiles.DEFAULT,
-        help="Where to run: a name or a TOML file [default: PYCONV_PROFILE, or local].",
+        default="",
+        help="Where to run: a name or a TOML file [default: PYCONV_PROFILE, the one for this host, or local].",
     )(command)
 
 
@@ -119,6 +133,18 @@ def seed(command: Command) -> Command:
     return click.option("--seed", type=click.IntRange(min=0), help="Seed of the runs [default: the experiment's, 0].")(
         command
     )
+
+
+def seeds(command: Command) -> Command:
+    """`--seeds 0,1,2`."""
+    return click.option("--seeds", type=Seeds(), default=(), help="Seeds, like 0,1,2 [default: the experiments' own].")(
+        command
+    )
+
+
+def yes(command: Command) -> Command:
+    """`--yes`."""
+    return click.option("--yes", is_flag=True, help="Do not ask, however much it costs.")(command)
 
 
 def mini(command: Command) -> Command:

@@ -1,0 +1,96 @@
+"""The ranks of a job: who this process is among them, and how they find each other. One rank needs neither."""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+# Of one collective call: longer than rank 0 may wait for the run's lock while the others wait for rank 0.
+GROUP_TIMEOUT = timedelta(minutes=30)
+
+
+@dataclass(frozen=True)
+class Seat:
+    """This process in its job: `rank` of `ranks`, on `node`, one of `nodes`.
+
+    `job`: the executor's id, None for a person's own call, as is `executor`. `restart`: SLURM's count of requeues.
+    """
+
+    rank: int = 0
+    ranks: int = 1
+    local_rank: int = 0
+    job: str | None = None
+    executor: str | None = None
+    node: str = ""
+    nodes: tuple[str, ...] = ()
+    restart: int = 0
+
+    def __str__(self) -> str:
+        who = f"job {self.job}" if self.job else f"process {os.getpid()}"
+        return f"{who} on {self.node}"
+
+    def provenance(self) -> dict[str, Any]:
+        """The `job` of a record."""
+        return {
+            "id": self.job,
+            "executor": self.executor,
+            "hostname": self.node,
+            "nodes": list(self.nodes),
+            "ranks": self.ranks,
+            "restarts": self.restart,
+        }
+
+
+def seat() -> Seat:
+    """Where submitit's executor has put this process; the only rank of nobody's job outside of one."""
+    here = socket.gethostname()
+    if "SUBMITIT_EXECUTOR" not in os.environ:
+        return Seat(node=here, nodes=(here,))
+    import submitit
+
+    environment = submitit.JobEnvironment()
+    in_slurm = environment.cluster == "slurm"
+    return Seat(
+        environment.global_rank,
+        environment.num_tasks,
+        environment.local_rank,
+        environment.job_id,
+        environment.cluster,
+        # SLURM's name of the node, which is the one that --exclude knows
+        os.environ.get("SLURMD_NODENAME", here) if in_slurm else here,
+        tuple(environment.hostnames),
+        int(os.environ.get("SLURM_RESTART_COUNT", "0")) if in_slurm else 0,
+    )
+
+
+@contextmanager
+def joined(seat: Seat, device: str) -> Iterator[None]:
+    """Inside, torch.distributed connects the ranks: nccl where there are GPUs, gloo otherwise. Nothing for one rank.
+
+    A rank that leaves by an error ends its process without the orderly end, which would wait for the others.
+    """
+    if seat.ranks == 1:
+        yield
+        return
+    import torch
+    from submitit.helpers import TorchDistributedEnvironment
+    from torch import distributed
+
+    # Not CUDA_VISIBLE_DEVICES: without device isolation the local rank's number is another job's GPU.
+    address = TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
+    backend = "gloo"
+    if device != "cpu" and torch.cuda.is_available():
+        backend = "nccl"
+        torch.cuda.set_device(seat.local_rank % torch.cuda.device_count())
+    place = f"{address.master_addr}:{address.master_port}"
+    print(f"rank {seat.rank} of {seat.ranks} on {seat.node}: {backend} at {place}, {_told(GROUP_TIMEOUT)}", flush=True)
+    distributed.init_process_group(backend, timeout=GROUP_TIMEOUT)
+    yield
+    distributed.destroy_process_group()
+
+
+def _told(timeout: timedelta) -> str:
+    return f"gives up on a rank that is silent for {timeout.total_seconds() / 60:.0f} minutes"

@@ -1,0 +1,191 @@
+"""The work of a job: train one experiment, test it by each protocol, write each record once.
+
+Every rank of a job runs this; rank 0 alone writes.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from experiments.spec import Protocol, family, fingerprint, resolved
+from pyconv import complexity, ranks
+from pyconv.checkpoints import load_weights
+from pyconv.data import PACKAGED, manifest, prepare
+from pyconv.models import build
+from pyconv.train import WEIGHTS, Execution, Interrupted, train
+from results import provenance
+from results.records import AlreadyRecorded, Metric, Record, record_path, write
+from slurm import weights
+from slurm.distributed import Seat
+from slurm.interrupts import Interrupts
+from slurm.job import Job
+from slurm.telling import Teller
+from slurm.weights import Weights, WeightsError
+
+
+def work(job: Job, seat: Seat, interrupts: Interrupts) -> None:
+    """What is left of the job's part. Provenance comes first: the code that began the run."""
+    torch.set_num_threads(job.threads)
+    first = seat.rank == 0
+    about = _about(job, seat) if first else {}
+    # Rank 0's word: another life may be writing while the ranks look.
+    missing = ranks.from_first(job.missing() if first and job.part != "train" else ())
+    if not missing and job.part != "train":
+        return
+    standing = ranks.from_first(_standing(job) if first else None)
+    made = standing or _train(job, seat, about, interrupts)
+    if missing:
+        _test_all(job, seat, missing, made, about)
+
+
+def _standing(job: Job) -> Weights | None:
+    """The weights of an earlier life, if they are sound. A test has no others: it raises WeightsError."""
+    try:
+        return weights.sound(job.folder)
+    except WeightsError:
+        if job.part == "test":
+            raise
+        return None
+
+
+def _train(job: Job, seat: Seat, about: Mapping[str, Any], interrupts: Interrupts) -> Weights:
+    experiment = job.experiment
+    tell = Teller(job.unit_folder, seat.job, experiment.recipe.epochs)
+    try:
+        trained = train(
+            experiment.model,
+            experiment.recipe,
+            seed=experiment.seed,
+            data_root=_data_root(job, experiment.recipe.data),
+            run_dir=job.folder,
+            init_state=_initial_weights(job),
+            execution=Execution(job.device, job.threads, job.workers, job.micro_batch),
+            on_epoch=tell.epoch,
+            on_step=tell.step,
+            should_stop=interrupts.asked,
+            held=interrupts.held,
+        )
+    except Interrupted as interrupted:
+        print(interrupted, flush=True)
+        interrupts.obey()
+        raise
+    return ranks.from_first(_keep(job, trained.checkpoint, trained, about) if seat.rank == 0 else None)
+
+
+def _keep(job: Job, path: Path, trained: Any, about: Mapping[str, Any]) -> Weights:
+    """Say that the training is finished."""
+    shared = {name: getattr(trained, name) for name in ("sha256", "history", "timings", "data", "deviations")}
+    made = Weights(path.name, bytes=path.stat().st_size, **shared, **about)
+    weights.write(job.folder, made)
+    return made
+
+
+def _initial_weights(job: Job) -> dict[str, Tensor] | None:
+    """The weights of `init`, trained below the same `runs`; CheckpointError naming the file when they are not."""
+    init = job.experiment.init
+    return None if init is None else load_weights(replace(job, experiment=init).folder / WEIGHTS)
+
+
+def _test_all(job: Job, seat: Seat, missing: tuple[Protocol, ...], made: Weights, about: Mapping[str, Any]) -> None:
+    """Test and record protocol by protocol; of two lives the first one's record is kept."""
+    model = build(job.experiment.model)
+    model.load_state_dict(load_weights(job.folder / made.file))
+    model.to(ranks.device(job.device))
+    tell = Teller(job.unit_folder, seat.job) if job.part == "test" and seat.rank == 0 else None
+    for number, protocol in enumerate(missing):
+        if tell is not None:
+            tell.say(number / len(missing), f"testing {protocol.key}")
+        record = _test(job, seat, protocol, made, model, about)
+        if record is not None:
+            _write(record, record_path(job.records, job.experiment, protocol))
+    if tell is not None:
+        tell.say(1.0, "tested")
+
+
+def _write(record: Record, path: Path) -> None:
+    try:
+        print(f"recorded {write(record, path)}", flush=True)
+    except AlreadyRecorded:  # another life of this run was first
+        print(f"{path} stood already: the first record is kept", flush=True)
+
+
+def _test(
+    job: Job, seat: Seat, protocol: Protocol, made: Weights, model: nn.Module, about: Mapping[str, Any]
+) -> Record | None:
+    """The record of one test of the trained `model`, on rank 0."""
+    started = time.perf_counter()
+    root = _data_root(job, protocol.data)
+    evaluation = import_module(f"pyconv.tasks.{job.experiment.task}").evaluate(
+        model,
+        data_root=root,
+        split=protocol.split,
+        crop=protocol.crop,
+        resize=protocol.resize,
+        device=next(model.parameters()).device,
+        workers=job.workers,
+    )
+    if seat.rank:
+        return None
+    seconds = time.perf_counter() - started
+    return _record(job, protocol, made, evaluation, root, seconds, about)
+
+
+def _record(
+    job: Job,
+    protocol: Protocol,
+    made: Weights,
+    evaluation: Any,
+    root: Path,
+    seconds: float,
+    about: Mapping[str, Any],
+) -> Record:
+    experiment = job.experiment
+    splits = dict(made.data["splits"])
+    if protocol.data != experiment.recipe.data or protocol.split not in splits:
+        splits[protocol.split] = manifest(root, protocol.split)
+    size = (*experiment.model.input_size[:-2], protocol.crop, protocol.crop)
+    training = {"code": made.code, "environment": made.environment, "job": made.job}
+    return Record(
+        name=experiment.name,
+        fingerprint=fingerprint(experiment),
+        family=family(experiment),
+        seed=experiment.seed,
+        experiment=resolved(experiment),
+        protocol=resolved(protocol),
+        metrics={key: Metric(value, "%", n, se) for key, (value, n, se) in evaluation.metrics.items()},
+        expected_samples=evaluation.expected if protocol.samples is None else protocol.samples,
+        counted_samples=evaluation.samples,
+        complexity=asdict(complexity.count(experiment.model, size)),
+        checkpoint={"sha256": made.sha256, "epochs": experiment.recipe.epochs, "training": training},
+        data={"name": protocol.data, "splits": splits},
+        timings={**made.timings, "test": seconds},
+        history=made.history,
+        deviations=list(made.deviations),
+        mini=job.mini,
+        **about,
+    )
+
+
+def _about(job: Job, seat: Seat) -> dict[str, Any]:
+    """Provenance of what this process makes: code, environment, job."""
+    return {
+        "code": dict(provenance.code() if job.code is None else job.code),
+        "environment": provenance.environment(ranks.device(job.device).type, job.threads),
+        "job": seat.provenance(),
+    }
+
+
+def _data_root(job: Job, name: str) -> Path:
+    """Folder of the data set; what a package ships is prepared where it is not given."""
+    if name in job.data:
+        return job.data[name]
+    if name not in PACKAGED:
+        raise ValueError(f"no folder is known for {name}: give --data {name}=DIR")
+    prepare(name, job.runs / "data")
+    return job.runs / "data" / name

@@ -1,0 +1,121 @@
+"""What SLURM says about jobs: one call of squeue for all of them, one of sacct for those that squeue has forgotten.
+
+Its word is a hint: a job that SLURM calls COMPLETED without a record did not succeed, and one that it calls NODE_FAIL
+may be back in a second. A command that is missing, hangs or fails gives an answer that says so.
+"""
+
+import subprocess
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+PATIENCE = 20.0  # seconds for one answer
+_FIELDS = "%i|%j|%T|%N|%e|%r"
+ENDED = frozenset(
+    {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED"}
+    | {"NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "REVOKED", "TIMEOUT"}
+)
+# SLURM puts a requeued job back within seconds of these; until then it looks ended.
+COMES_BACK = frozenset({"NODE_FAIL", "PREEMPTED", "BOOT_FAIL"})
+GRACE = 60.0  # seconds
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A job as SLURM shows it. `id`: `17` or `17_3`. `reason`: why it is pending. `ended`: seconds since 1970."""
+
+    id: str
+    name: str
+    state: str
+    nodes: str = ""
+    reason: str = ""
+    ended: float | None = None
+    source: Literal["squeue", "sacct"] = "squeue"
+
+    @property
+    def live(self) -> bool:
+        """It waits, runs, or may be about to be requeued."""
+        if self.state not in ENDED:
+            return True
+        return self.state in COMES_BACK and self.ended is not None and time.time() - self.ended < GRACE
+
+    @property
+    def doomed(self) -> bool:
+        """It waits for a job that can no longer succeed."""
+        return self.state == "PENDING" and self.reason == "DependencyNeverSatisfied"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Jobs by id; `silence`: why nothing is known, "" when SLURM answered."""
+
+    jobs: Mapping[str, Seen] = field(default_factory=dict)
+    silence: str = ""
+
+    def ids(self) -> dict[str, str]:
+        """Job name -> SLURM's id (of the array as a whole)."""
+        return {seen.name: seen.id.partition("_")[0] for seen in self.jobs.values()}
+
+
+def ask(names: Iterable[str]) -> Answer:
+    """What squeue shows of the arrays with these job names, element by element, those that ended lately included."""
+    wanted = sorted(set(names))
+    if not wanted:
+        return Answer()
+    told = _run(
+        ["squeue", "--noheader", "--array", "--states=all", f"--format={_FIELDS}", f"--name={','.join(wanted)}"]
+    )
+    if isinstance(told, Answer):
+        return told
+    rows = (line.strip().split("|") for line in told.splitlines())
+    seen = [
+        Seen(row[0], row[1], row[2], "" if row[3].startswith("(") else row[3], _reason(row[5]), _seconds(row[4]))
+        for row in rows
+        if len(row) == 6
+    ]
+    return Answer({job.id: job for job in seen})
+
+
+def account(ids: Iterable[str]) -> Answer:
+    """What sacct keeps of jobs that squeue has forgotten; silent on clusters without accounting."""
+    wanted = sorted({job_id.partition("_")[0] for job_id in ids}, key=int)
+    if not wanted:
+        return Answer()
+    fields = "--format=JobID,JobName,State,NodeList,End"
+    told = _run(["sacct", "--noheader", "--parsable2", "--allocations", fields, f"--jobs={','.join(wanted)}"])
+    if isinstance(told, Answer):
+        return told
+    rows = (line.strip().split("|") for line in told.splitlines())
+    seen = [
+        Seen(row[0], row[1], row[2].split(" ")[0], row[3].replace("None assigned", ""), "", _seconds(row[4]), "sacct")
+        for row in rows
+        if len(row) == 5 and "[" not in row[0]
+    ]
+    return Answer({job.id: job for job in seen})
+
+
+def _run(command: list[str]) -> "str | Answer":
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    except FileNotFoundError:
+        return Answer(silence=f"{command[0]} is not installed here")
+    except subprocess.TimeoutExpired:
+        return Answer(silence=f"{command[0]} did not answer within {PATIENCE:.0f} s")
+    except OSError as error:
+        return Answer(silence=f"{command[0]}: {error.strerror}")
+    if done.returncode:
+        words = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
+        return Answer(silence=f"{command[0]}: {words}")
+    return done.stdout
+
+
+def _reason(text: str) -> str:
+    return "" if text == "None" else text
+
+
+def _seconds(stamp: str) -> float | None:
+    try:
+        return time.mktime(time.strptime(stamp, "%Y-%m-%dT%H:%M:%S"))
+    except ValueError:
+        return None

@@ -1,0 +1,60 @@
+"""The disposable cluster of the tests that need one: brought up once, healed after each test."""
+
+import os
+import random
+import socket
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from slurm.lab import Lab
+from slurm.lab.daemons import wait
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Four nodes, on ports of their own; clients in this process and its children talk to it."""
+    cluster = Lab(tmp_path_factory.mktemp("lab"), port=free_ports())
+    cluster.install()
+    before = os.environ.get("SLURM_CONF")
+    try:
+        cluster.up()
+        os.environ.update(cluster.environment())
+        yield cluster
+    finally:
+        cluster.down()
+        if before is None:
+            os.environ.pop("SLURM_CONF", None)
+        else:
+            os.environ["SLURM_CONF"] = before
+
+
+@pytest.fixture
+def healthy_lab(lab: Lab) -> Iterator[Lab]:
+    """The lab, idle before and healed after: no jobs, every node and the controller in service."""
+    yield lab
+    lab.start_controller()
+    for number in range(1, lab.nodes + 1):
+        lab.start_node(number)
+    wait(lambda: _cancelled(lab), 60, "the jobs of a test did not end")
+
+
+def _cancelled(lab: Lab) -> bool:
+    environment = os.environ | lab.environment()
+    subprocess.run(["scancel", "--user", str(os.getuid())], env=environment, check=False, capture_output=True)
+    queue = subprocess.run(["squeue", "--noheader"], env=environment, check=True, capture_output=True, text=True)
+    return not queue.stdout.strip() and set(lab.states().values()) == {"idle"}
+
+
+def free_ports() -> int:
+    """A lab's first port, such that nobody listens on any of its ports."""
+    while True:
+        first = random.randrange(20_000, 30_000)
+        if all(_is_free(port) for port in (*range(first, first + 20), first + 100, first + 101)):
+            return first
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0

@@ -1,0 +1,511 @@
+"""Submission on the real SLURM of the lab: chains, races, interruptions, broken surroundings."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+
+from experiments.spec import Experiment
+from pyconv.checkpoints import load_weights, weights_digest
+from results.records import Evidence
+from slurm import cluster, queue, send, submissions, traces
+from slurm.job import run_folder, unit_folder
+from slurm.live import Known, look
+from slurm.plan import PlannedJob, unit_key
+from slurm.profile import read as read_profile
+from slurm.retry import wanted
+from slurm.send import Order, Outcome, Wanted
+from slurm.status import Board, Unit, UnitState
+from slurm.submissions import SubmissionError
+
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("healthy_lab")]
+
+PROFILE = """\
+executor = "slurm"
+[submitit]
+timeout_min = 30
+nodes = 1
+tasks_per_node = 1
+gpus_per_node = 1
+mem_gb = 2
+slurm_additional_parameters = {{ {more} }}
+"""
+
+
+@dataclass(frozen=True)
+class Site:
+    """A folder of runs and records on the lab, for jobs of seconds."""
+
+    order: Order
+
+    def jobs(self, *experiments: Experiment) -> list[PlannedJob]:
+        """Trainings, what each starts from before it, and a test of each."""
+        found: dict[str, PlannedJob] = {}
+        for own in experiments:
+            needs = (unit_key(own.init, None),) if own.init else ()
+            train = PlannedJob("train", own, None, (own.name,), "run", "not recorded", needs, mini=True)
+            test = PlannedJob("test", own, tiny.CROP, (own.name,), "run", "not recorded", (train.key,), mini=True)
+            found |= {train.key: train, test.key: test}
+        return list(found.values())
+
+    def plan(self, *experiments: Experiment) -> Callable[[Known], Wanted]:
+        """As `pyconv submit` plans: without what is live or stands."""
+
+        def planned(known: Known) -> Wanted:
+            live, board, jobs = known.live(), self.board(known), []
+            for job in self.jobs(*experiments):
+                if job.key in live:
+                    job = replace(job, action="running", job_id=live[job.key])
+                elif board.state(Unit(job.experiment, job.protocol)).state in ("recorded", "trained"):
+                    job = replace(job, action="recorded")
+                jobs.append(job)
+            open_ = {job.key for job in jobs if job.action != "recorded"}
+            return Wanted([replace(job, needs=tuple(n for n in job.needs if n in open_)) for job in jobs])
+
+        return planned
+
+    def submit(self, *experiments: Experiment) -> Outcome:
+        return send.send(self.order, self.plan(*experiments))
+
+    def retry(self, *experiments: Experiment, **options: Any) -> Outcome:
+        def planned(known: Known) -> Wanted:
+            return wanted(self.plan(*experiments)(known).jobs, self.board(known), self.order.profile, **options)
+
+        return send.send(self.order, planned)
+
+    def board(self, known: Known | None = None) -> Board:
+        return Board(self.evidence, self.order.runs, known or look(self.order.runs))
+
+    def training(self, own: Experiment) -> UnitState:
+        return self.board().state(Unit(own, None))
+
+    def testing(self, own: Experiment) -> UnitState:
+        return self.board().state(Unit(own, tiny.CROP))
+
+    @property
+    def evidence(self) -> Evidence:
+        return Evidence.load(self.order.records)
+
+    def recorded(self, *experiments: Experiment) -> bool:
+        evidence = self.evidence
+        return all(evidence.measurement(own, tiny.CROP) is not None for own in experiments)
+
+    def traces(self, own: Experiment) -> Path:
+        return unit_folder(self.order.runs, own, None)
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.digits(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture
+def site(tmp_path: Path, digits: Path) -> Site:
+    return make_site(tmp_path, digits)
+
+
+def make_site(folder: Path, digits: Path, more: str = "") -> Site:
+    path = folder / "place.toml"
+    path.write_text(PROFILE.format(more=more))
+    return Site(Order(read_profile(path), folder / "records", folder / "runs", {"digits": digits}))
+
+
+def until(condition: Callable[[], Any], limit: float = 120.0) -> Any:
+    deadline = time.monotonic() + limit
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.2)
+    raise AssertionError(f"not within {limit:.0f} s; the queue:\n{slurm('squeue', '--states=all')}")
+
+
+def slurm(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+
+
+def pyconv(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "slurm.cli", *arguments]
+    return subprocess.run(command, cwd=cwd, env=os.environ | environment, capture_output=True, text=True, timeout=300)
+
+
+def long(seed: int = 0, **changes: Any) -> Experiment:
+    """A training of some 15 seconds: long enough to be hit."""
+    return replace(tiny.experiment(250, seed=seed), **changes)
+
+
+def test_a_chain_runs_in_order_and_a_second_submit_adds_nothing(site: Site) -> None:
+    backbone = tiny.experiment()
+    network = tiny.experiment(3, init=backbone)
+    sent = site.submit(backbone, network)
+    assert sent.submission is not None
+    assert site.submit(backbone, network).submission is None  # all of it is queued or running
+    until(lambda: site.recorded(backbone, network))
+    started = [traces.lives(site.traces(own))[0].time for own in (backbone, network)]
+    finished = (run_folder(site.order.runs, backbone) / "trained.json").stat().st_mtime
+    assert started[0] < finished <= started[1]
+    assert site.submit(backbone, network).submission is None  # all of it is recorded
+    record = site.evidence.measurement(network, tiny.CROP)
+    assert record is not None
+    assert record.code == {**record.code, "commit": record.code["commit"]}
+    assert site.evidence.problems == ()
+
+
+def test_when_the_backbone_fails_the_rest_is_not_run_and_status_says_why(site: Site) -> None:
+    exploding = tiny.experiment(recipe=replace(tiny.experiment().recipe, lr=1e30))
+    network = tiny.experiment(3, init=exploding)
+    site.submit(exploding, network)
+    failed = until(lambda: (state := site.training(exploding)).state == "failed" and state)
+    assert failed.failure == "diverged"
+    assert "NaN" in failed.why or "nan" in failed.why
+    for unit in (site.testing(exploding), site.training(network), site.testing(network)):
+        assert unit.state == "blocked"
+        assert exploding.name in unit.why
+    until(lambda: not slurm("squeue", "--noheader").strip())  # told and cleaned up, not pending for ever
+    assert not (site.traces(network) / traces.LIVES).exists()
+    again = site.submit(exploding, network)
+    assert again.submission is None  # an own error is not run again with the same code
+    assert any("failed with this very code" in job.reason for job in again.jobs)
+    assert site.retry(exploding, network).submission is None
+
+
+def test_what_is_killed_is_retried_to_the_bits_of_an_uninterrupted_run(site: Site, digits: Path) -> None:
+    own = long()
+    site.submit(own)
+    until(lambda: (told := traces.told(site.traces(own))) and told.done > 0.2)
+    kill_steps()
+    state = until(lambda: (state := site.training(own)).state == "failed" and state)
+    assert state.failure == "killed"
+    assert until(lambda: site.testing(own).state == "blocked")
+    retried = site.retry(own)
+    assert [job.action for job in retried.jobs] == ["run", "run"]
+    until(lambda: site.recorded(own))
+    assert len(traces.lives(site.traces(own))) == 2
+    assert weights_of(site.order.runs, own) == uninterrupted(own, site.order.runs.parent / "alone", digits)
+
+
+def kill_steps() -> None:
+    """kill -9 of what the jobs of this test run."""
+    listed = subprocess.run(["pgrep", "-f", "submitit.core._submit"], capture_output=True, text=True, check=True).stdout
+    subprocess.run(["kill", "-9", *listed.split()], check=False)
+
+
+def weights_of(runs: Path, own: Experiment) -> str:
+    return weights_digest(load_weights(run_folder(runs, own) / "weights.pt"))
+
+
+def uninterrupted(own: Experiment, folder: Path, digits: Path) -> str:
+    job = replace(tiny.job(folder, digits), experiment=own)
+    job()
+    return weights_of(job.runs, own)
+
+
+def test_a_node_that_failed_for_good_is_left_out_by_the_retry(
+    healthy_lab: Any, tmp_path: Path, digits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue, "GRACE", 3.0)
+    site, own = make_site(tmp_path, digits, "no-requeue = true"), long()
+    site.submit(own)
+    until(lambda: (told := traces.told(site.traces(own))) and told.done > 0.1)
+    node = site.training(own).nodes
+    healthy_lab.fail_node(int(node.removeprefix("node")))
+    state = until(lambda: (state := site.training(own)).state == "failed" and state)
+    assert (state.failure, state.nodes) == ("node_fail", node)
+    healthy_lab.start_node(int(node.removeprefix("node")))
+    sent = site.retry(own).submission
+    assert sent is not None
+    assert sent.arrays[0].keywords["slurm_exclude"] == node
+    until(lambda: site.recorded(own))
+    assert [life.nodes != (node,) for life in traces.lives(site.traces(own))] == [False, True]
+
+
+def test_a_passing_node_fail_is_not_submitted_again(site: Site, healthy_lab: Any) -> None:
+    own = long()
+    site.submit(own)
+    until(lambda: (told := traces.told(site.traces(own))) and told.done > 0.1)
+    node = int(site.training(own).nodes.removeprefix("node"))
+    healthy_lab.fail_node(node)
+    for _ in range(20):  # through NODE_FAIL, REQUEUED, PENDING
+        assert site.submit(own).submission is None
+        assert site.training(own).state in ("running", "queued")
+        time.sleep(0.2)
+    healthy_lab.start_node(node)
+    until(lambda: site.recorded(own))
+    assert len(traces.lives(site.traces(own))) == 2
+    assert site.evidence.problems == ()
+
+
+def test_a_submitter_that_dies_between_sbatch_and_its_note_submits_nothing_twice(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = long()
+
+    def dies(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(submissions, "confirm", dies)
+        with pytest.raises(KeyboardInterrupt):
+            site.submit(own)
+    assert site.training(own).state in ("queued", "running")  # found by its name
+    again = site.submit(own)  # the training is queued; its test, which was never submitted, waits for it
+    assert again.submission is not None
+    assert [member.kind for array in again.submission.arrays for member in array.members] == ["test"]
+    until(lambda: site.recorded(own))
+    assert len(traces.lives(site.traces(own))) == 1
+
+
+def test_variables_of_an_enclosing_job_do_not_reach_it(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    for key, value in {
+        "SBATCH_PARTITION": "nowhere",
+        "SLURM_NTASKS": "7",
+        "SLURM_JOB_ID": "1",
+        "SBATCH_ARRAY_INX": "0-99",
+        "SLURM_GPUS_PER_NODE": "99",
+        "MASTER_PORT": "1",
+    }.items():
+        monkeypatch.setenv(key, value)
+    own = tiny.experiment()
+    site.submit(own)
+    until(lambda: site.recorded(own))
+    assert os.environ["SBATCH_PARTITION"] == "nowhere"  # and the user's shell has them back
+    record = site.evidence.measurement(own, tiny.CROP)
+    assert record is not None
+    assert record.job["ranks"] == 1
+
+
+def test_a_cancelled_run_goes_on_when_it_is_submitted_again(site: Site) -> None:
+    own = long()
+    site.submit(own)
+    until(lambda: (told := traces.told(site.traces(own))) and told.done > 0.2)
+    slurm("scancel", *look(site.order.runs).live().values())
+    until(lambda: site.training(own).state == "cancelled")
+    assert site.submit(own).submission is not None
+    until(lambda: site.recorded(own))
+    assert len(traces.lives(site.traces(own))) == 2
+
+
+def test_without_accounting_and_after_slurm_has_forgotten_it_the_log_tells(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = long()
+    site.submit(own)
+    until(lambda: (told := traces.told(site.traces(own))) and told.done > 0.1)
+    slurm("scancel", *look(site.order.runs).live().values())
+    until(lambda: site.training(own).state == "cancelled")
+    empty = Known(look(site.order.runs).places, queue.Answer())  # squeue no longer shows it
+    monkeypatch.setattr(queue, "_run", lambda command: queue.Answer(silence=f"{command[0]} is not installed here"))
+    assert Board(site.evidence, site.order.runs, empty).state(Unit(own, None)).state == "cancelled"
+
+
+@contextmanager
+def first_on_path(folder: Path, name: str, script: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+    (folder / name).chmod(0o755)
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+        yield
+
+
+def test_with_a_hanging_squeue_nothing_is_submitted_and_nothing_is_lost(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = long()
+    site.submit(own)
+    monkeypatch.setattr(queue, "PATIENCE", 1.0)
+    with first_on_path(tmp_path / "bin", "squeue", "sleep 100", monkeypatch):
+        with pytest.raises(SubmissionError, match=r"squeue did not answer within 1 s.*nothing was submitted"):
+            site.submit(own)
+        until(lambda: site.training(own).state == "running")  # by its own word
+    assert len(list((site.order.runs / "submissions").glob("*-*"))) == 1
+    until(lambda: site.recorded(own))
+
+
+def test_what_sbatch_refuses_is_told_in_its_words(tmp_path: Path, digits: Path) -> None:
+    site = make_site(tmp_path, digits, 'partition = "nowhere"')
+    with pytest.raises(SubmissionError, match=r"invalid partition specified: nowhere.*nothing was submitted"):
+        site.submit(tiny.experiment())
+    assert site.training(tiny.experiment()).job_id is None
+    repaired = make_site(tmp_path, digits)
+    assert repaired.submit(tiny.experiment()).submission is not None
+
+
+def test_without_slurm_it_is_said(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SubmissionError, match="sbatch is not on PATH"):
+        site.submit(tiny.experiment())
+
+
+@contextmanager
+def mounted(folder: Path, options: str) -> Iterator[Path]:
+    """A disk of its own in memory."""
+    folder.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_on_a_full_disk_nothing_is_submitted(site: Site, tmp_path: Path) -> None:
+    with mounted(tmp_path / "small", "size=64k") as small:
+        full = Site(replace(site.order, runs=small / "runs"))
+        with pytest.raises((OSError, SubmissionError), match="No space left"):
+            full.submit(tiny.experiment())
+        assert not slurm("squeue", "--noheader").strip()
+
+
+@contextmanager
+def unwritable(folder: Path) -> Iterator[None]:
+    """For root too, and as every node sees it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["chattr", "+i", str(folder)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["chattr", "-i", str(folder)], check=True)
+
+
+def test_records_that_cannot_be_written_are_told_before_anything_is_submitted(site: Site) -> None:
+    with (
+        unwritable(site.order.records),
+        pytest.raises(OSError, match=r"Operation not permitted; nothing was submitted.*records"),
+    ):
+        site.submit(tiny.experiment())
+    assert not slurm("squeue", "--noheader").strip()
+
+
+def test_records_that_can_no_longer_be_written_fail_the_test_and_nothing_is_lost(site: Site) -> None:
+    own = tiny.experiment()
+    site.submit(own)
+    with unwritable(site.order.records):
+        state = until(lambda: (state := site.testing(own)).state == "failed" and state)
+        assert "Operation not permitted" in state.why
+        assert site.training(own).state == "trained"
+    again = send.send(site.order, site.plan(own), own_errors="again")
+    assert [job.kind for job in again.jobs if job.action == "run"] == ["test"]  # it is not trained again
+    until(lambda: site.recorded(own))
+
+
+def test_fifty_people_submit_the_same_table_at_once_and_each_job_is_there_once(tmp_path: Path) -> None:
+    profile = tmp_path / "held.toml"
+    profile.write_text(PROFILE.format(more="hold = true"))
+    places = ["--profile", str(profile), "--runs", str(tmp_path / "runs"), "--records", str(tmp_path / "records")]
+    (tmp_path / "records").mkdir()
+    command = [sys.executable, "-m", "slurm.cli", "submit", "table2", "--mini", "--json", *places]
+    crowd = [
+        subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(50)
+    ]
+    told = [(process.communicate(timeout=300), process.returncode) for process in crowd]
+    assert [code for _, code in told] == [0] * 50, told
+    answers = [json.loads(out) for (out, _), _ in told]
+    first = [answer for answer in answers if answer["submission"] is not None]
+    assert len(first) == 1
+    jobs = first[0]["submission"]["jobs"]
+    assert (len(jobs), len({job["key"] for job in jobs})) == (16, 16)
+    listed = slurm("squeue", "--noheader", "--array", "--format=%i").split()
+    assert sorted(listed) == sorted(job["job_id"] for job in jobs)
+    cancelled = pyconv("cancel", "table2", "--mini", *places, cwd=tmp_path)
+    assert cancelled.returncode == 0, cancelled.stderr
+    assert sorted(cancelled.stdout.split()) == sorted(listed)
+    until(lambda: not slurm("squeue", "--noheader").strip())
+
+
+def test_a_typo_in_a_profile_is_told_with_the_right_word(tmp_path: Path) -> None:
+    profile = tmp_path / "typo.toml"
+    profile.write_text(PROFILE.format(more="").replace("timeout_min", "timout_min"))
+    done = pyconv("submit", "table2", "--mini", "--profile", str(profile), cwd=tmp_path)
+    assert done.returncode == 2
+    assert "timout_min" in done.stderr
+    assert "timeout_min" in done.stderr.replace("timout_min", "")
+
+
+def test_the_script_that_plan_prints_is_the_one_that_sbatch_got(site: Site) -> None:
+    sent = site.submit(tiny.experiment(), tiny.experiment(seed=1)).submission
+    assert sent is not None
+    array = sent.arrays[0]
+    printed = cluster.script(
+        len(array.members),
+        array.keywords,
+        sent.jobs,
+        name=array.name,
+        profile=site.order.profile,
+        snapshot_root=site.order.runs.absolute() / "snapshots" / sent.snapshot,
+    )
+    (submitted,) = sent.jobs.glob(f"{array.job_id}_submission.sh")
+    assert submitted.read_text() == printed
+    assert "#SBATCH --array=0-1%2" in printed
+    slurm("scancel", "--user", os.environ.get("USER", "root"))
+
+
+def test_editing_the_checkout_does_not_change_what_is_queued(tmp_path: Path) -> None:
+    root = Path(__file__).parent.parent
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "-q", str(root), str(clone)], check=True)
+    with (clone / "pyconv" / "layers.py").open("a") as file:
+        file.write("# a note that nobody committed\n")
+    profile = tmp_path / "held.toml"
+    profile.write_text(PROFILE.format(more="hold = true"))
+    places = ["--profile", str(profile), "--runs", str(tmp_path / "runs"), "--records", str(tmp_path / "records")]
+    (tmp_path / "records").mkdir()
+    environment = {"PYTHONPATH": str(clone), "PYTHONSAFEPATH": "1"}
+    sent = pyconv("submit", "table2/final", "--mini", "--json", *places, cwd=tmp_path, **environment)
+    assert sent.returncode == 0, sent.stderr
+    snapshot = json.loads(sent.stdout)["submission"]["snapshot"]
+    for package in ("pyconv/train.py", "slurm/job.py", "slurm/measure.py"):
+        (clone / package).write_text("this is not Python\n")
+    for job in json.loads(sent.stdout)["submission"]["jobs"]:
+        slurm("scontrol", "release", job["job_id"])
+    evidence = until(lambda: (e := Evidence.load(tmp_path / "records")).records and e, 240)
+    (record,) = evidence.records.values()
+    patch = (tmp_path / "runs" / "snapshots" / snapshot / "difference.patch").read_text()
+    assert "+# a note that nobody committed" in patch
+    assert record.code["dirty"] is True
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=clone, check=True, capture_output=True, text=True).stdout
+    assert record.code["commit"] == commit.strip()
+
+
+def rows_of(told: str) -> Sequence[dict[str, Any]]:
+    return json.loads(told)["rows"]
+
+
+def test_all_rows_of_table_2_run_as_arrays_with_two_seeds_each(tmp_path: Path) -> None:
+    """The whole path as a person walks it, minutes on two cores: plan, submit, status, report."""
+    places = ["--runs", str(tmp_path / "runs"), "--records", str(tmp_path / "records")]
+    (tmp_path / "records").mkdir()
+    table = ["table2", "--mini", "--profile", "lab", *places]
+    sent = pyconv("submit", *table, "--seeds", "0,1", "--json", cwd=tmp_path)
+    assert sent.returncode == 0, sent.stderr
+    jobs = json.loads(sent.stdout)["submission"]["jobs"]
+    assert len({job["job_id"].partition("_")[0] for job in jobs}) == 2  # an array of trainings, one of tests
+    assert [job["kind"] for job in jobs].count("train") == 16
+    seen: set[str] = set()
+
+    def all_recorded() -> bool:
+        told = pyconv("status", *table, "--json", cwd=tmp_path)
+        rows = rows_of(told.stdout)
+        assert told.returncode == 0, told.stdout
+        seen.update(node for row in rows for unit in row["units"] for node in unit["nodes"].split(",") if node)
+        return len(rows) == 16 and all(row["state"] == "recorded" for row in rows)
+
+    until(all_recorded, 1500)
+    assert len(seen) > 1  # on more than one of the four nodes
+    evidence = Evidence.load(tmp_path / "records")
+    assert (len(evidence.records), evidence.problems) == (16, ())
+    assert {record.seed for record in evidence.records.values()} == {0, 1}
+    rendered = pyconv("report", "table2", "--mini", "--records", str(tmp_path / "records"), cwd=tmp_path)
+    assert rendered.returncode == 0, rendered.stderr
+    assert "pending" not in rendered.stdout
+    for record in evidence.records.values():
+        assert record.job["executor"] == "slurm"
+        assert record.metrics["top1_err"].value < 60  # where guessing has 90
