@@ -17,6 +17,7 @@ from typing import Any
 
 from slurm.console import duration
 from slurm.lab import Lab
+from slurm.lab.ports import free_ports
 
 TARGET = "table2"
 SEEDS = 63  # of eight rows, a training and a test each: 1,008 jobs
@@ -50,7 +51,7 @@ class Timing:
 def bench(seeds: int = SEEDS, *, accounting: bool = True) -> list[Timing]:
     """Plan, submit, submit again and status of `seeds` seeds of Table 2, on a cluster made and removed for it."""
     with tempfile.TemporaryDirectory(prefix="pyconv-bench-") as name:
-        lab = Lab(Path(name) / "lab", accounting=accounting)
+        lab = Lab(Path(name) / "lab", port=free_ports(), accounting=accounting)
         lab.install()
         lab.up()
         try:
@@ -93,7 +94,7 @@ def _measured(folder: Path, seeds: int, environment: dict[str, str]) -> list[Tim
     def pyconv(*arguments: str) -> tuple[float, str]:
         return timed([sys.executable, "-m", "slurm.cli", *arguments])
 
-    plan, told = pyconv("plan", *chosen, "--json", "--data", f"imagenet={data}")
+    plan, told = pyconv("plan", *chosen, "--json")
     jobs = len(json.loads(told)["jobs"])
     bare = _bare_sbatch(jobs, timed)
     submit, _ = pyconv("submit", *chosen, "--yes", "--data", f"imagenet={data}")

@@ -11,15 +11,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil
+from pathlib import Path
 
+import results
 from experiments import mini
 from experiments.spec import Experiment, Protocol
 from pyconv.architectures import Network
 from pyconv.recipe import Recipe, micro_batch_size
-from results.records import Evidence, default_root
+from results.records import Evidence
 from slurm.plan import PlannedJob
 from slurm.profile import Profile
 
+COUNTS = Path(results.__file__).parent / "records" / "counts"
 PAPER_GPUS = 8
 # Images or videos of an epoch: ILSVRC 2012, ADE20K's release, COCO train2017 with boxes, Kinetics-400 (the paper's).
 TRAINED = {"imagenet": 1_281_167, "ade20k": 20_210, "coco": 117_266, "kinetics": 246_000, mini.DATA: 1_280}
@@ -38,8 +41,8 @@ class Cost:
     gpu_hours: float | None
     hours: float | None
     storage_gb: float | None
-    price: float | None
-    lives: int | None
+    cost: float | None
+    requeues: int | None
 
     @property
     def known(self) -> bool:
@@ -62,7 +65,7 @@ class Totals:
 class Batch:
     """How a batch is dealt: `rounds` micro-batches of `micro_batch` images on each of `ranks`, one after another.
 
-    `note`: said loudly where this is not how the paper did it; "" otherwise.
+    `note`: said loudly where this is not how the paper did it, or wasteful; "" otherwise.
     """
 
     batch_size: int
@@ -73,6 +76,11 @@ class Batch:
     rounds: int
     note: str
 
+    @property
+    def busy(self) -> float:
+        """The part of the ranks' time in which they have a micro-batch; the others wait for the step's end."""
+        return self.micro_batches / (self.ranks * self.rounds)
+
 
 def cost(job: PlannedJob, profile: Profile) -> Cost:
     """What `job` costs on `profile`."""
@@ -80,11 +88,13 @@ def cost(job: PlannedJob, profile: Profile) -> Cost:
     complexity = _complexity(job.experiment.model)
     work = None if complexity is None else _multiply_adds(job, complexity[1])
     gpu_hours = None if work is None or not profile.gpu_gmacs else work / (profile.gpu_gmacs * 1e9 * 3600)
+    if gpu_hours is not None and job.kind == "train":
+        gpu_hours /= batch(job.experiment.recipe, profile).busy
     hours = None if gpu_hours is None else gpu_hours / max(1, gpus)
     price = None if gpu_hours is None or profile.price_per_gpu_hour is None else gpu_hours * profile.price_per_gpu_hour
-    lives = None if hours is None else max(1, ceil(hours * 60 / words["timeout_min"]))
+    requeues = None if hours is None else max(0, ceil(hours * 60 / words["timeout_min"]) - 1)
     storage = _storage(job, complexity[0]) if complexity is not None else None
-    return Cost(gpus, int(words["nodes"]), gpu_hours, hours, storage, price, lives)
+    return Cost(gpus, int(words["nodes"]), gpu_hours, hours, storage, price, requeues)
 
 
 def totals(jobs: Iterable[PlannedJob], profile: Profile) -> Totals:
@@ -103,17 +113,22 @@ def batch(recipe: Recipe, profile: Profile) -> Batch:
     """How `recipe`'s batch is dealt to the ranks of a training on `profile`."""
     ranks, gpus = profile.ranks_of("train"), profile.gpus_of("train")
     size, departures = micro_batch_size(recipe, ranks, profile.micro_batch)
-    whole, rest = divmod(recipe.batch_size, size)
-    cut = whole + (rest > 1 or (rest == 1 and not whole))  # a single image joins the micro-batch before it
+    cut = ceil(recipe.batch_size / size)
+    if cut > 1 and recipe.batch_size - (cut - 1) * size == 1:  # a single image joins the micro-batch before it
+        cut -= 1
     rounds = ceil(cut / ranks)
     notes = []
-    if (gpus or ranks) != PAPER_GPUS:
+    if (gpus or ranks) != PAPER_GPUS and recipe.data != mini.DATA:
         devices = f"{gpus or ranks} {'GPU' if gpus else 'CPU rank'}{'s' if (gpus or ranks) > 1 else ''}"
         parts = f"{rounds} micro-batch{'es' if rounds > 1 else ''} of {size} on each rank and step"
         kept = f"batch {recipe.batch_size} and lr {recipe.lr:g} stay"
         notes.append(f"{devices} instead of the paper's {PAPER_GPUS}: {parts}; {kept}")
     if ranks > cut:
         notes.append(f"{ranks - cut} of {ranks} ranks have nothing to do: more than {cut} ranks are of no use")
+    elif cut % ranks:
+        notes.append(
+            f"{cut} micro-batches do not divide by {ranks} ranks: {rounds * ranks - cut} places a step are idle"
+        )
     if gpus and ranks != gpus:
         notes.append(f"{ranks} ranks on {gpus} GPUs: one rank a GPU is usual (tasks_per_node = gpus_per_node)")
     return Batch(recipe.batch_size, recipe.lr, ranks, size, cut, rounds, "; ".join([*notes, *departures]))
@@ -143,7 +158,8 @@ def _storage(job: PlannedJob, params: int) -> float:
 
 @lru_cache
 def _recorded() -> Evidence:
-    return Evidence.load(default_root())
+    """The counts of this package: those of the networks stay true wherever a person keeps measurements."""
+    return Evidence.load(COUNTS)
 
 
 @lru_cache(maxsize=1024)

@@ -1,8 +1,6 @@
 """The disposable cluster of the tests that need one: brought up once, healed after each test."""
 
 import os
-import random
-import socket
 import subprocess
 from collections.abc import Iterator
 
@@ -10,6 +8,7 @@ import pytest
 
 from slurm.lab import Lab
 from slurm.lab.daemons import wait
+from slurm.lab.ports import free_ports
 
 
 @pytest.fixture(scope="session")
@@ -45,16 +44,3 @@ def _cancelled(lab: Lab) -> bool:
     subprocess.run(["scancel", "--user", str(os.getuid())], env=environment, check=False, capture_output=True)
     queue = subprocess.run(["squeue", "--noheader"], env=environment, check=True, capture_output=True, text=True)
     return not queue.stdout.strip() and set(lab.states().values()) == {"idle"}
-
-
-def free_ports() -> int:
-    """A lab's first port, such that nobody listens on any of its ports."""
-    while True:
-        first = random.randrange(20_000, 30_000)
-        if all(_is_free(port) for port in (*range(first, first + 20), first + 100, first + 101)):
-            return first
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0

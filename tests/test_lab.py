@@ -13,13 +13,11 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from conftest import free_ports
 
 from slurm.cli import cli
-from slurm.lab import Lab, LabError
+from slurm.lab import Lab, LabError, install
 from slurm.lab.daemons import pid
-
-pytestmark = pytest.mark.cluster
+from slurm.lab.ports import free_ports
 
 
 def slurm(lab: Lab, *command: str) -> str:
@@ -45,6 +43,7 @@ def sbatch(lab: Lab, folder: Path, command: str, *options: str) -> str:
     return slurm(lab, "sbatch", *where, *options, "--wrap", command).strip()
 
 
+@pytest.mark.cluster
 def test_every_node_is_idle_and_has_its_gpus(healthy_lab: Lab) -> None:
     assert healthy_lab.states() == dict.fromkeys(("node1", "node2", "node3", "node4"), "idle")
     assert (
@@ -53,12 +52,14 @@ def test_every_node_is_idle_and_has_its_gpus(healthy_lab: Lab) -> None:
     )
 
 
+@pytest.mark.cluster
 def test_up_a_second_time_changes_nothing(healthy_lab: Lab) -> None:
     before = pid(healthy_lab.folder / "run" / "slurmctld.pid", "slurmctld")
     healthy_lab.up()
     assert pid(healthy_lab.folder / "run" / "slurmctld.pid", "slurmctld") == before
 
 
+@pytest.mark.cluster
 def test_a_job_on_two_nodes_sees_two_names_and_its_gpus(healthy_lab: Lab, tmp_path: Path) -> None:
     command = 'srun sh -c "hostname; echo \\$CUDA_VISIBLE_DEVICES"'
     job = sbatch(healthy_lab, tmp_path, command, "--nodes=2", "--gpus-per-node=3")
@@ -66,6 +67,7 @@ def test_a_job_on_two_nodes_sees_two_names_and_its_gpus(healthy_lab: Lab, tmp_pa
     assert sorted((tmp_path / "out").read_text().split()) == ["0,1,2", "0,1,2", "node1", "node2"]
 
 
+@pytest.mark.cluster
 def test_what_runs_on_a_node_dies_with_it_and_is_requeued(healthy_lab: Lab, tmp_path: Path) -> None:
     job = sbatch(
         healthy_lab, tmp_path, f"echo start >> {tmp_path}/log; sleep 10; echo end >> {tmp_path}/log", "-w", "node3"
@@ -78,6 +80,7 @@ def test_what_runs_on_a_node_dies_with_it_and_is_requeued(healthy_lab: Lab, tmp_
     assert (tmp_path / "log").read_text().split() == ["start", "start", "end"]
 
 
+@pytest.mark.cluster
 def test_a_job_outlives_the_controller_and_accounting_knows_it(healthy_lab: Lab, tmp_path: Path) -> None:
     job = sbatch(healthy_lab, tmp_path, "sleep 3")
     until(lambda: state(healthy_lab, job) == "RUNNING")
@@ -99,6 +102,7 @@ def processes_of(lab: Lab) -> set[str]:
     return found
 
 
+@pytest.mark.cluster
 def test_a_second_lab_stands_beside_the_first_and_leaves_nothing(healthy_lab: Lab, tmp_path: Path) -> None:
     other = Lab(tmp_path / "other", nodes=2, gpus=0, port=free_ports(), accounting=False)
     other.up()
@@ -117,6 +121,7 @@ def test_a_second_lab_stands_beside_the_first_and_leaves_nothing(healthy_lab: La
     assert healthy_lab.ready()
 
 
+@pytest.mark.cluster
 def test_up_after_a_crash_heals_and_takes_up_the_queue(healthy_lab: Lab, tmp_path: Path) -> None:
     other = Lab(tmp_path / "other", nodes=1, gpus=0, port=free_ports(), accounting=False)
     other.up()
@@ -140,6 +145,7 @@ def test_up_after_a_crash_heals_and_takes_up_the_queue(healthy_lab: Lab, tmp_pat
     assert pid(healthy_lab.folder / "run" / "munged.pid", "munged") == int(stale)
 
 
+@pytest.mark.cluster
 def test_what_runs_on_a_killed_node_is_dead_at_once(healthy_lab: Lab, tmp_path: Path) -> None:
     sbatch(healthy_lab, tmp_path, f"sleep 1000 & echo $! >> {tmp_path}/log; sleep 1000", "-w", "node2")
     until((tmp_path / "log").exists)
@@ -153,6 +159,7 @@ def sleepers() -> list[str]:
     return listed.stdout.split()
 
 
+@pytest.mark.cluster
 def test_other_settings_are_refused_while_it_runs(healthy_lab: Lab) -> None:
     with pytest.raises(LabError, match="runs with other settings: pyconv lab down"):
         replace(healthy_lab, nodes=2).up()
@@ -169,6 +176,7 @@ def test_a_folder_that_is_too_long_or_not_empty_is_refused(tmp_path: Path) -> No
     assert (tmp_path / "mine").exists()
 
 
+@pytest.mark.cluster
 def test_the_lab_outlives_a_terminal(tmp_path: Path) -> None:
     folder = tmp_path / "other"
     options = ["--nodes=1", "--gpus=0", f"--port={free_ports()}", "--no-accounting"]
@@ -190,14 +198,56 @@ def test_the_lab_outlives_a_terminal(tmp_path: Path) -> None:
     assert (gone.exit_code, "pyconv lab up" in gone.stderr) == (1, True)
 
 
+@pytest.mark.cluster
 def test_a_port_in_use_is_named(healthy_lab: Lab, tmp_path: Path) -> None:
     with pytest.raises(LabError, match=f"port {healthy_lab.port}, for slurmctld, is in use"):
         Lab(tmp_path / "other", port=healthy_lab.port, accounting=False).up()
 
 
+@pytest.mark.cluster
 def test_a_node_that_is_none_is_told(healthy_lab: Lab) -> None:
     with pytest.raises(LabError, match="node9 is none of node1 to node4"):
         healthy_lab.fail_node(9)
+
+
+def script(folder: Path, name: str, text: str) -> None:
+    (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+    (folder / name).chmod(0o755)
+
+
+@pytest.fixture
+def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine without SLURM, whose user is not root; the folder of its commands."""
+    monkeypatch.setattr(install, "PLACES", ())
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    return tmp_path
+
+
+def test_missing_packages_are_named_where_nobody_can_install_them(bare: Path) -> None:
+    packages = "munge slurmctld slurmd slurm-client util-linux"
+    assert install.missing(accounting=False) == packages.split()
+    assert install.missing(accounting=True) == [*packages.split(), "slurmdbd", "mariadb-server"]
+    with pytest.raises(LabError, match="apt-get is not here"):
+        install.install(accounting=False)
+    script(bare, "apt-get", "exit 1")
+    with pytest.raises(LabError, match=f"only root can install them: apt-get install {packages}"):
+        install.install(accounting=False)
+    script(bare, "sudo", "echo a password is required >&2; exit 1")
+    with pytest.raises(LabError, match=f"a password is required; as root: apt-get install {packages}"):
+        install.install(accounting=False)
+    with pytest.raises(LabError, match="packages are missing: munge"):
+        Lab(bare / "lab", accounting=False).up()
+
+
+def test_packages_are_installed_through_sudo_without_starting_their_services(bare: Path) -> None:
+    script(bare, "apt-get", "exit 1")
+    script(bare, "sudo", f'for word; do echo "$word" >> {bare}/asked; done')
+    install.install(accounting=False)
+    asked = (bare / "asked").read_text()
+    assert asked.startswith("--non-interactive\nsh\n-c\n")
+    assert asked.index("policy-rc.d") < asked.index("apt-get install")
+    assert asked.split()[-5:] == ["munge", "slurmctld", "slurmd", "slurm-client", "util-linux"]
 
 
 def test_no_lab_is_told(tmp_path: Path) -> None:

@@ -38,9 +38,13 @@ def slurm(seeds: int, accounting: bool, as_json: bool) -> None:
     Exit 1 when one of them takes 2 s or more beyond SLURM's own.
     """
     from slurm import bench_slurm
+    from slurm.lab import LabError
 
     note("bringing up a cluster of its own")
-    timings = bench_slurm.bench(seeds, accounting=accounting)
+    try:
+        timings = bench_slurm.bench(seeds, accounting=accounting)
+    except LabError as error:
+        raise click.ClickException(str(error)) from error
     if as_json:
         options.print_json(bench_slurm.report(timings))
     else:

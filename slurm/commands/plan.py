@@ -72,12 +72,14 @@ def show(made: Plan, profile: Profile) -> None:
     note(f"{len(made.jobs)} jobs: {actions or 'none'}")
     if total.jobs:
         price = f", {total.cost:,.0f} at the profile's price" if total.cost is not None else ""
-        note(f"to run: {total.jobs} jobs, about {total.gpu_hours:,.1f} GPU-hours{price}, {total.storage_gb:,.1f} GB")
+        note(
+            f"to run: {total.jobs} jobs, estimated at {total.gpu_hours:,.1f} GPU-hours{price}, {total.storage_gb:,.1f} GB"
+        )
         if total.unknown:
             why = "gpu.gmacs is not in the profile" if not profile.gpu_gmacs else "not counted networks"
-            note(f"{total.unknown} of them without an estimate ({why}): counted with one time limit each")
+            note(f"{total.unknown} of them without an estimate ({why}): counted with one full time limit each")
     for words, count in _batch_notes(made, profile).items():
-        note(f"NOTE {words} ({count} trainings)")
+        note(f"NOTE {words} ({count} training{'s' if count > 1 else ''})")
 
 
 def summary(made: Plan, profile: Profile) -> dict[str, Any]:
