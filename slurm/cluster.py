@@ -2,7 +2,7 @@
 
 import shlex
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,6 @@ import submitit
 from submitit.core.utils import FailedJobError, FailedSubmissionError
 
 from slurm.environment import clean_environment
-from slurm.job import Job
 from slurm.profile import Profile, ProfileError
 from slurm.submissions import SubmissionError
 
@@ -28,7 +27,7 @@ class Executor(submitit.SlurmExecutor):
 
 
 def submit_array(
-    jobs: Sequence[Job],
+    jobs: Sequence[Callable[[], object]],
     keywords: Mapping[str, Any],
     folder: Path,
     *,

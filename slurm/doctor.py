@@ -45,7 +45,8 @@ def examine(place: profiles.Profile, records: Path, runs: Path) -> Iterator[Chec
     yield git()
     yield from every_profile(place)
     yield from data_sets(place)
-    yield slurm_commands()
+    if place.executor == "local":
+        yield slurm_commands()
 
 
 def python() -> Check:
@@ -160,6 +161,8 @@ def data_sets(place: profiles.Profile) -> Iterator[Check]:
         elif name not in roots:
             advice = f"set PYCONV_DATA_{name.upper()} or [data] {name} of a profile to run its rows"
             yield Check(f"data {name}", "note", "no folder known", advice)
+        elif not roots[name].is_dir() and place.executor == "slurm":
+            yield Check(f"data {name}", "note", f"{roots[name]} is not a folder here", "it must be one on the nodes")
         elif not roots[name].is_dir():
             yield Check(f"data {name}", "problem", f"{roots[name]} is not a folder", "mount it or correct the profile")
         else:

@@ -4,13 +4,13 @@ Its word is a hint: a job that SLURM calls COMPLETED without a record did not su
 may be back in a second. A command that is missing, hangs or fails gives an answer that says so.
 """
 
-import subprocess
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-PATIENCE = 20.0  # seconds for one answer
+from slurm import asked
+
 _FIELDS = "%i|%j|%T|%N|%e|%r"
 ENDED = frozenset(
     {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED"}
@@ -96,18 +96,8 @@ def account(ids: Iterable[str]) -> Answer:
 
 
 def _run(command: list[str]) -> "str | Answer":
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
-    except FileNotFoundError:
-        return Answer(silence=f"{command[0]} is not installed here")
-    except subprocess.TimeoutExpired:
-        return Answer(silence=f"{command[0]} did not answer within {PATIENCE:.0f} s")
-    except OSError as error:
-        return Answer(silence=f"{command[0]}: {error.strerror}")
-    if done.returncode:
-        words = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
-        return Answer(silence=f"{command[0]}: {words}")
-    return done.stdout
+    told = asked.ask(*command)
+    return Answer(silence=told.failed) if told.failed else told.text
 
 
 def _reason(text: str) -> str:

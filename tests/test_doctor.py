@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,12 @@ def test_data_sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert states["data imagenet"] == states["data digits"] == "ok"
     assert states["data coco"] == "problem"
     assert states["data ade20k"] == "note"
+
+
+def test_data_of_a_cluster_need_not_be_on_this_machine(tmp_path: Path) -> None:
+    place = replace(LOCAL, executor="slurm", data={"imagenet": tmp_path / "on-the-nodes", "coco": tmp_path})
+    states = {check.name: check.state for check in doctor.data_sets(place)}
+    assert (states["data imagenet"], states["data coco"]) == ("note", "ok")
 
 
 def test_a_broken_profile_is_a_problem_of_that_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

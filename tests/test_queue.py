@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from slurm import queue
+from slurm import asked, queue
 from slurm.queue import Seen
 
 SQUEUE = """\
@@ -85,12 +85,12 @@ def test_accounting_is_read_without_who_cancelled_and_without_ranges(command) ->
     ("script", "words"),
     [
         ("echo 'slurm_load_jobs error: Unable to contact slurm controller (connect failure)' >&2; exit 1", "Unable to"),
-        ("exit 3", "exit code 3"),
+        ("exit 3", "exit 3"),
         ("sleep 60", "did not answer within"),
     ],
 )
 def test_a_command_that_fails_or_hangs_is_told(command, monkeypatch, script: str, words: str) -> None:
-    monkeypatch.setattr(queue, "PATIENCE", 1.0)
+    monkeypatch.setattr(asked, "PATIENCE", 1.0)
     command("squeue", script)
     began = time.monotonic()
     answer = queue.ask(["pyconv-x-0"])

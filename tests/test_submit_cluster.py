@@ -17,7 +17,7 @@ import tiny
 from experiments.spec import Experiment
 from pyconv.checkpoints import load_weights, weights_digest
 from results.records import Evidence
-from slurm import cluster, queue, send, submissions, traces
+from slurm import asked, cluster, queue, send, submissions, traces
 from slurm.job import run_folder, unit_folder
 from slurm.live import Known, look
 from slurm.plan import PlannedJob, unit_key
@@ -321,7 +321,7 @@ def test_with_a_hanging_squeue_nothing_is_submitted_and_nothing_is_lost(
 ) -> None:
     own = long()
     site.submit(own)
-    monkeypatch.setattr(queue, "PATIENCE", 1.0)
+    monkeypatch.setattr(asked, "PATIENCE", 1.0)
     with first_on_path(tmp_path / "bin", "squeue", "sleep 100", monkeypatch):
         with pytest.raises(SubmissionError, match=r"squeue did not answer within 1 s.*nothing was submitted"):
             site.submit(own)

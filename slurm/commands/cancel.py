@@ -1,6 +1,5 @@
 """`pyconv cancel TARGET`: take its jobs out of the queue. Checkpoints and records stay."""
 
-import subprocess
 from pathlib import Path
 
 import click
@@ -8,11 +7,11 @@ import click
 from experiments.spec import Row, Table
 from results.records import Evidence
 from slurm import submissions
+from slurm.asked import ask
 from slurm.commands import options
 from slurm.console import note
 from slurm.live import look
 from slurm.profile import Profile
-from slurm.queue import PATIENCE
 from slurm.selection import rows
 from slurm.status import Board
 from slurm.submissions import SubmissionError
@@ -74,9 +73,5 @@ def _cancelled(lines: list[tuple[Table, Row]], folder: Path, records: Path, seed
 
 
 def _scancel(ids: list[str]) -> None:
-    try:
-        done = subprocess.run(["scancel", *ids], capture_output=True, text=True, timeout=PATIENCE, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise SubmissionError(f"scancel: {error}; look at `pyconv status`") from error
-    if done.returncode:
-        raise SubmissionError(f"scancel: {done.stderr.strip() or done.returncode}; look at `pyconv status`")
+    if failed := ask("scancel", *ids).failed:
+        raise SubmissionError(f"{failed}; look at `pyconv status`")

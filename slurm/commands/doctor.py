@@ -1,5 +1,6 @@
 """`pyconv doctor`: is this machine fit, and if not, what to do."""
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,11 +17,21 @@ MARKS = {"ok": "ok     ", "note": "note   ", "problem": "PROBLEM"}
 @options.profile
 @options.records
 @options.runs
+@click.option(
+    "--wait",
+    type=click.FloatRange(min=0, min_open=True),
+    default=120.0,
+    show_default=True,
+    help="Seconds that the small job on a cluster's nodes may wait in the queue.",
+)
 @options.as_json
-def doctor(profile: Profile, records: Path, runs: Path | None, as_json: bool) -> None:
-    """Check versions, disk, profiles, data and devices. Exit 1 only when something keeps pyconv from working."""
+def doctor(profile: Profile, records: Path, runs: Path | None, wait: float, as_json: bool) -> None:
+    """Check versions, disk, profiles, data and devices; of a SLURM profile the cluster too, from one of its nodes.
+
+    Exit 1 only when something keeps pyconv from working.
+    """
     found = []
-    for check in checks.examine(profile, records, options.runs_folder(runs, profile)):
+    for check in _checks(profile, records, options.runs_folder(runs, profile), wait):
         found.append(check)
         if not as_json:
             advice = f"\n{'':26}-> {check.advice}" if check.advice else ""
@@ -30,3 +41,11 @@ def doctor(profile: Profile, records: Path, runs: Path | None, as_json: bool) ->
         options.print_json({"ok": not problems, "checks": [asdict(check) for check in found]})
     if problems:
         raise click.exceptions.Exit(1)
+
+
+def _checks(place: Profile, records: Path, runs: Path, wait: float) -> Iterator[checks.Check]:
+    yield from checks.examine(place, records, runs)
+    if place.executor == "slurm":
+        from slurm import cluster_doctor  # late: it imports submitit
+
+        yield from cluster_doctor.examine(place, records, runs, wait)

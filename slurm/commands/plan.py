@@ -72,9 +72,8 @@ def show(made: Plan, profile: Profile) -> None:
     note(f"{len(made.jobs)} jobs: {actions or 'none'}")
     if total.jobs:
         price = f", {total.cost:,.0f} at the profile's price" if total.cost is not None else ""
-        note(
-            f"to run: {total.jobs} jobs, estimated at {total.gpu_hours:,.1f} GPU-hours{price}, {total.storage_gb:,.1f} GB"
-        )
+        spent = f"{total.gpu_hours:,.1f} GPU-hours{price}, {total.storage_gb:,.1f} GB"
+        note(f"to run: {total.jobs} jobs, estimated at {spent}")
         if total.unknown:
             why = "gpu.gmacs is not in the profile" if not profile.gpu_gmacs else "not counted networks"
             note(f"{total.unknown} of them without an estimate ({why}): counted with one full time limit each")
