@@ -119,12 +119,12 @@ def make_site(folder: Path, digits: Path, more: str = "") -> Site:
     return Site(Order(read_profile(path), folder / "records", folder / "runs", {"digits": digits}))
 
 
-def until(condition: Callable[[], Any], limit: float = 120.0) -> Any:
+def until(condition: Callable[[], Any], limit: float = 180.0, every: float = 0.2) -> Any:
     deadline = time.monotonic() + limit
     while time.monotonic() < deadline:
         if found := condition():
             return found
-        time.sleep(0.2)
+        time.sleep(every)
     raise AssertionError(f"not within {limit:.0f} s; the queue:\n{slurm('squeue', '--states=all')}")
 
 
@@ -498,7 +498,7 @@ def test_all_rows_of_table_2_run_as_arrays_with_two_seeds_each(tmp_path: Path) -
         seen.update(node for row in rows for unit in row["units"] for node in unit["nodes"].split(",") if node)
         return len(rows) == 16 and all(row["state"] == "recorded" for row in rows)
 
-    until(all_recorded, 1500)
+    until(all_recorded, 2400, every=10)
     assert len(seen) > 1  # on more than one of the four nodes
     evidence = Evidence.load(tmp_path / "records")
     assert (len(evidence.records), evidence.problems) == (16, ())
