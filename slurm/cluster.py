@@ -2,6 +2,7 @@
 
 import shlex
 import shutil
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from slurm.submissions import SubmissionError
 
 # A run is resumed after every time limit and every preemption, however often; only its own failure ends it.
 MAX_REQUEUES = 1_000_000
+# Until submitit has its handler in place the signal would end Python in its first second: there it is ignored.
+_SHIELD = """sh -c 'trap "" USR2; exec "$0" "$@"'"""
 
 
 class Executor(submitit.SlurmExecutor):
@@ -76,7 +79,8 @@ def check(keywords: Mapping[str, Any], profile: Profile) -> None:
 def _executor(
     keywords: Mapping[str, Any], folder: Path, name: str, profile: Profile, snapshot_root: Path, dependency: str
 ) -> Executor:
-    executor = Executor(folder, max_num_timeout=MAX_REQUEUES, python=profile.python)
+    python = f"{_SHIELD} {profile.python or shlex.quote(sys.executable)}"
+    executor = Executor(folder, max_num_timeout=MAX_REQUEUES, python=python)
     plain = {key.removeprefix("slurm_"): value for key, value in keywords.items()}
     # A dependent whose parent failed is ended, not left pending for ever; what is preempted may be requeued.
     own = dict(plain.pop("additional_parameters", {}))

@@ -18,7 +18,7 @@ from pyconv import complexity, ranks
 from pyconv.checkpoints import load_weights
 from pyconv.data import PACKAGED, manifest, prepare
 from pyconv.models import build
-from pyconv.train import WEIGHTS, Execution, Interrupted, train
+from pyconv.train import WEIGHTS, Execution, Interrupted, Trained, train
 from results import provenance
 from results.records import AlreadyRecorded, Metric, Record, record_path, write
 from slurm import weights
@@ -75,11 +75,14 @@ def _train(job: Job, seat: Seat, about: Mapping[str, Any], interrupts: Interrupt
         print(interrupted, flush=True)
         interrupts.obey()
         raise
-    return ranks.from_first(_keep(job, trained.checkpoint, trained, about) if seat.rank == 0 else None)
+    made = ranks.from_first(_keep(job, trained, about) if seat.rank == 0 else None)
+    assert made is not None, "rank 0 has written it"
+    return made
 
 
-def _keep(job: Job, path: Path, trained: Any, about: Mapping[str, Any]) -> Weights:
+def _keep(job: Job, trained: Trained, about: Mapping[str, Any]) -> Weights:
     """Say that the training is finished."""
+    path = trained.checkpoint
     shared = {name: getattr(trained, name) for name in ("sha256", "history", "timings", "data", "deviations")}
     made = Weights(path.name, bytes=path.stat().st_size, **shared, **about)
     weights.write(job.folder, made)

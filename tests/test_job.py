@@ -1,5 +1,6 @@
 """The job itself, in this process: train, test, record once; interrupted and resumed; the record is the truth."""
 
+import errno
 import json
 import pickle
 import signal
@@ -16,10 +17,13 @@ from torchvision.transforms import functional
 from experiments.spec import fingerprint, resolved
 from pyconv.checkpoints import load_weights
 from pyconv.data import DataError
+from pyconv.progress import Diverged
 from results.records import record_path
 from slurm import job as jobs
-from slurm.interrupts import alone, between_steps
-from slurm.job import progress_of
+from slurm import telling, traces, weights
+from slurm.distributed import Seat
+from slurm.job import Job, progress_of
+from slurm.weights import WeightsError
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +77,7 @@ def test_params_in_the_record_are_the_built_models(done: Any) -> None:
 
 
 def test_what_is_recorded_is_not_done_again(done: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "_measure", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setattr(jobs, "_live", lambda *_: pytest.fail("measured again"))
     assert done() == [str(record_path(done.records, done.experiment, tiny.CROP))]
 
 
@@ -118,7 +122,7 @@ def test_interrupted_after_any_step_it_resumes_to_the_same_bits(
         raise Requeued
 
     job = tiny.job(tmp_path, data)
-    steps, original = [], jobs._Teller.step
+    steps, original = [], telling.Teller.step
 
     def step(self: Any, report: Any) -> None:
         original(self, report)
@@ -126,12 +130,14 @@ def test_interrupted_after_any_step_it_resumes_to_the_same_bits(
         if len(steps) == 6:  # in the middle of the second epoch
             signal.raise_signal(number)
 
-    monkeypatch.setattr(jobs._Teller, "step", step)
+    monkeypatch.setattr(telling.Teller, "step", step)
     before = signal.signal(number, leave)
     try:
         with pytest.raises(Requeued):
             job()
-        assert signal.getsignal(number) is leave  # afterwards the signal does what it did
+        # Ctrl-C does afterwards what it did; a job that was requeued once must not be requeued again
+        assert signal.getsignal(number) is (leave if number == signal.SIGINT else signal.SIG_IGN)
+        signal.signal(number, leave)
         assert job.missing() == (tiny.CROP,)
         job()
     finally:
@@ -182,24 +188,177 @@ def test_progress_is_told_and_a_missing_file_is_no_progress(done: Any, tmp_path:
     assert progress_of(tiny.job(tmp_path, tmp_path)) == (0.0, "starting")
 
 
-def test_signals_are_remembered_inside_and_work_again_outside() -> None:
-    seen: list[int] = []
-    before = signal.signal(signal.SIGUSR2, lambda number, _: seen.append(number))
+def test_a_training_tests_nothing_and_a_test_trains_nothing(
+    tmp_path: Path, data: Path, done: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = tiny.job(tmp_path, data, code={"commit": "a" * 40, "dirty": True, "diff_sha256": "b" * 64})
+    training, test = replace(whole, part="train", protocols=()), replace(whole, part="test")
+    assert not jobs.trained(whole.runs, whole.experiment)
+    with pytest.raises(WeightsError, match=r"trained\.json: not there"):
+        test()
+    training()
+    assert training.done()
+    assert jobs.trained(whole.runs, whole.experiment)
+    assert not test.done()
+    monkeypatch.setattr("slurm.measure.train", lambda *_, **__: pytest.fail("trained again"))
+    training()
+    replace(test, code=None)()
+    record, alone = whole.record(tiny.CROP), done.record(tiny.CROP)
+    assert record is not None
+    assert record.metrics == alone.metrics
+    assert record.checkpoint["sha256"] == weights_hash(done)
+    assert record.history[0]["train_loss"] == alone.history[0]["train_loss"]
+    assert record.data == alone.data
+    assert record.checkpoint["training"]["code"] == whole.code  # the snapshot's, not the checkout's
+    assert record.code != whole.code
+
+
+def test_a_test_has_traces_of_its_own(tmp_path: Path, data: Path) -> None:
+    training = tiny.job(tmp_path, data, part="train")
+    test = replace(training, part="test")
+    training()
+    test()
+    assert test.unit_folder == training.folder / "tests" / "crop16"
+    assert test.unit_folder == jobs.unit_folder(test.runs, test.experiment, tiny.CROP)
+    assert training.unit_folder == training.folder == jobs.unit_folder(test.runs, test.experiment, None)
+    assert [len(traces.lives(job.unit_folder)) for job in (training, test)] == [1, 1]
+    told = traces.told(training.unit_folder)
+    assert told is not None
+    assert (told.done, told.epoch, told.epochs) == (1.0, 2, 2)
+    assert set(told.metric) == {"top1_err", "top5_err"}
+    assert progress_of(test) == (1.0, "tested")
+
+
+def test_damaged_weights_are_not_tested_and_are_made_again(tmp_path: Path, data: Path, done: Any) -> None:
+    training = tiny.job(tmp_path, data, part="train")
+    training()
+    path = training.folder / "weights.pt"
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert jobs.trained(training.runs, training.experiment)  # by its size
+    assert not training.done()  # by its bits
+    with pytest.raises(WeightsError, match="damaged or changed"):
+        replace(training, part="test")()
+    training()
+    assert path.read_bytes() == content
+    path.write_bytes(content[:-1])
+    assert not jobs.trained(training.runs, training.experiment)
+    assert weights_hash(done) == weights.read(training.folder).sha256  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), "oom"),
+        (MemoryError(), "oom"),
+        (OSError(errno.ENOSPC, "No space left on device"), "disk"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "disk"),
+        (OSError(errno.EACCES, "Permission denied"), "own"),
+        (KeyError("typo"), "own"),
+    ],
+)
+def test_why_a_life_ended_is_kept(
+    error: Exception, kind: str, tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    job = tiny.job(tmp_path, data, snapshot="0123456789abcdef")
+    monkeypatch.setattr("slurm.measure.train", fail)
+    with pytest.raises(type(error)):
+        job()
+    failed = traces.failed(job.unit_folder)
+    assert failed is not None
+    assert (failed.kind, failed.snapshot, failed.job) == (kind, "0123456789abcdef", "")
+    assert type(error).__name__ in failed.error
+    assert "in fail" in failed.traceback
+
+
+def test_memory_that_the_processor_refuses_is_out_of_memory() -> None:
+    with pytest.raises(RuntimeError) as refused:
+        torch.empty(2**60, dtype=torch.uint8)
+    assert telling.kind(refused.value) == "oom"
+
+
+def test_a_diverged_run_stops_with_that_failure(tmp_path: Path, data: Path) -> None:
+    job = tiny.job(tmp_path, data)
+    recipe = replace(job.experiment.recipe, lr=1e30)
+    with pytest.raises(Diverged, match="the run has diverged"):
+        replace(job, experiment=replace(job.experiment, recipe=recipe), part="train")()
+    (failure,) = job.runs.rglob("failure.json")
+    failed = traces.failed(failure.parent)
+    assert failed is not None
+    assert failed.kind == "diverged"
+    assert not list(job.runs.rglob("weights.pt"))
+
+
+def test_a_full_disk_hides_no_error_and_ends_no_training(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for name in ("add_life", "tell", "fail"):
+        monkeypatch.setattr(traces, name, full)
+    job = tiny.job(tmp_path, data)
+    job()  # hints are passed over
+    assert job.done()
+    with pytest.raises(DataError, match="no such split"):
+        tiny.job(tmp_path / "other", tmp_path / "nowhere")()
+
+
+def test_the_first_failure_of_a_life_is_kept(tmp_path: Path) -> None:
+    seat = Seat(node="node1")
+    telling.fail(tmp_path, seat, MemoryError(), "", before=None)
+    telling.fail(tmp_path, seat, RuntimeError("Connection closed by peer"), "", before=None)
+    first = traces.failed(tmp_path)
+    assert first is not None
+    assert first.kind == "oom"
+    telling.fail(tmp_path, seat, KeyError("next life"), "", before=first)
+    second = traces.failed(tmp_path)
+    assert second is not None
+    assert second.kind == "own"
+
+
+def test_a_second_life_that_finishes_again_keeps_the_first_record(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = tiny.job(tmp_path, data)
+    job()
+    path = record_path(job.records, job.experiment, tiny.CROP)
+    before = path.read_bytes()
+    monkeypatch.setattr(Job, "missing", lambda own: own.protocols)  # it looked before the first life had recorded
+    job()
+    assert "the first record is kept" in capsys.readouterr().out
+    assert path.read_bytes() == before
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_a_signal_during_the_test_requeues_and_leaves_no_half_record(
+    tmp_path: Path, data: Path, done: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Requeued(BaseException):
+        """submitit's handler has left."""
+
+    def leave(*_: object) -> None:
+        raise Requeued
+
+    job = tiny.job(tmp_path, data)
+    before = signal.signal(signal.SIGUSR2, leave)
     try:
-        with between_steps() as stop:
-            assert not stop.asked()
-            signal.raise_signal(signal.SIGUSR2)
-            assert stop.asked()
-            assert seen == []
-            stop.go_on()
-        assert seen == [signal.SIGUSR2]
-        signal.raise_signal(signal.SIGUSR2)
+        with monkeypatch.context() as patched:
+            patched.setattr("results.files.os.fsync", lambda _: signal.raise_signal(signal.SIGUSR2))
+            with pytest.raises(Requeued):
+                replace(job, part="train")()
+        assert not job.done()
+        signal.signal(signal.SIGUSR2, leave)
+        with monkeypatch.context() as patched:
+            patched.setattr("slurm.measure.write", lambda *_: signal.raise_signal(signal.SIGUSR2))
+            with pytest.raises(Requeued):
+                job()
+        assert job.missing()
+        assert not list(job.records.rglob("*.json"))
+        job()
     finally:
         signal.signal(signal.SIGUSR2, before)
-    assert seen == [signal.SIGUSR2] * 2
-
-
-def test_a_lock_is_let_go(tmp_path: Path) -> None:
-    for _ in range(2):
-        with alone(tmp_path / "lock"):
-            pass
+    assert weights_hash(job) == weights_hash(done)

@@ -192,6 +192,18 @@ def test_what_is_killed_is_retried_to_the_bits_of_an_uninterrupted_run(site: Sit
     assert weights_of(site.order.runs, own) == uninterrupted(own, site.order.runs.parent / "alone", digits)
 
 
+def test_a_signal_while_python_starts_does_not_end_it(site: Site) -> None:
+    own = tiny.experiment()
+    site.submit(own)
+    job = until(lambda: site.training(own).state == "running" and site.training(own).job_id)
+    for _ in range(15):  # through the start of Python; whoever has a handler already is requeued
+        subprocess.run(["scancel", "--signal=USR2", job], check=False, capture_output=True)
+        time.sleep(0.1)
+    until(lambda: site.recorded(own))
+    assert site.training(own).attempts == 1
+    assert site.evidence.problems == ()
+
+
 def kill_steps() -> None:
     """kill -9 of what the jobs of this test run."""
     listed = subprocess.run(["pgrep", "-f", "submitit.core._submit"], capture_output=True, text=True, check=True).stdout
