@@ -135,13 +135,15 @@ def _hand_over(order: Order, layout: Sequence[ArrayPlan], code: snapshot.Snapsho
     submission = Submission(folder, sent, order.profile.name, code.id)
     submissions.begin(submission)
     ids: list[str] = []
+    waits: list[str] = []
     for number, array in enumerate(layout):
+        waits.append(array.dependency(layout, ids))
         try:
-            ids.append(_submit(order, submission, number, array, array.dependency(layout, ids), code))
+            ids.append(_submit(order, submission, number, array, waits[-1], code))
         except (SubmissionError, OSError) as error:
             raise SubmissionError(f"{error}; {_so_far(ids, layout)}") from error
-    arrays_sent = tuple(replace(array, job_id=job_id) for array, job_id in zip(sent, ids, strict=True))
-    return replace(submission, arrays=arrays_sent)
+    accepted = zip(sent, ids, waits, strict=True)
+    return replace(submission, arrays=tuple(replace(a, job_id=i, dependency=wait) for a, i, wait in accepted))
 
 
 def _submit(

@@ -127,8 +127,9 @@ class Board:
         return self._states[unit.key]
 
     def _determine(self, unit: Unit) -> UnitState:
-        if unit.protocol is not None and self.evidence.measurement(unit.experiment, unit.protocol) is not None:
-            return UnitState(unit, "recorded")
+        record = None if unit.protocol is None else self.evidence.measurement(unit.experiment, unit.protocol)
+        if record is not None:
+            return UnitState(unit, "recorded", metric={key: metric.value for key, metric in record.metrics.items()})
         if unit.protocol is None and trained(self.runs, unit.experiment):
             return UnitState(unit, "trained")
         place = self.known.last(unit.key)
@@ -203,7 +204,7 @@ class Board:
             done=told.done,
             epoch=told.epoch,
             epochs=told.epochs,
-            metric=told.metric,
+            metric=told.metric or state.metric,
             eta=told.remaining() if current else None,
             restarts=restarts,
             nodes=state.nodes or (",".join(lives[-1].nodes) if lives else ""),

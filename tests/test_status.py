@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import evidence
 import pytest
 import tiny
 
@@ -61,6 +62,16 @@ def finish(runs: Path, experiment: Experiment) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "weights.pt").write_bytes(b"1234")
     weights.write(folder, weights.Weights("weights.pt", "0" * 64, 4, [], {}, {}, [], {}, {}, {}))
+
+
+def test_a_recorded_row_shows_its_numbers_whatever_slurm_says(tmp_path: Path) -> None:
+    made = sent(tmp_path, TEST)
+    record = evidence.measurement(TEST.experiment, tiny.CROP)
+    known = board(tmp_path, made, j17="FAILED").known
+    found = Board(Evidence(tmp_path, {"one": record}), tmp_path, known).state(TEST)
+    assert found.state == "recorded"
+    assert found.metric == {key: metric.value for key, metric in record.metrics.items()}
+    assert found.metric
 
 
 def test_never_submitted_is_missing(tmp_path: Path) -> None:
