@@ -4,6 +4,7 @@ However a batch is cut into micro-batches and dealt to ranks, the gradient is th
 batch. Batch norms see one micro-batch at a time (or, synchronised, the whole batch).
 """
 
+import warnings
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
@@ -53,13 +54,7 @@ class Optimisation:
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.amp and device.type == "cuda")
         self._norms = [module for module in self.model.modules() if isinstance(module, _BatchNorm)]
         # Buffers are shared when they are needed (validation, checkpoints): training mode never reads them.
-        self._parallel = (
-            DistributedDataParallel(
-                self.model, device_ids=[device] if device.type == "cuda" else None, broadcast_buffers=False
-            )
-            if self.world.size > 1
-            else self.model
-        )
+        self._parallel = _parallel(self.model, device) if self.world.size > 1 else self.model
 
     @property
     def lr(self) -> float:
@@ -146,6 +141,21 @@ def _synchronised(model: nn.Module, recipe: Recipe, device: torch.device) -> nn.
             "synchronised batch norm on the CPU; use one rank or a recipe with batch_norm_batch > 0"
         )
     return nn.SyncBatchNorm.convert_sync_batchnorm(model)
+
+
+def _parallel(model: nn.Module, device: torch.device) -> DistributedDataParallel:
+    """Gradients averaged over ranks, summed in the same order in every step of every life of a run.
+
+    `find_unused_parameters` is for that order: without it the buckets of the first step after a start are arranged in
+    another way than those of all later steps, and a resumed run would differ in the last bits.
+    """
+    warnings.filterwarnings("ignore", message="find_unused_parameters=True was specified")
+    return DistributedDataParallel(
+        model,
+        device_ids=[device] if device.type == "cuda" else None,
+        broadcast_buffers=False,
+        find_unused_parameters=True,
+    )
 
 
 def _placed(model: nn.Module, device: torch.device) -> nn.Module:

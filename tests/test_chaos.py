@@ -11,7 +11,7 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ EPOCHS = 300  # about 12 s on a core that has nothing else to do
 LATEST = 6.0  # seconds after a life began until it is ended
 PROFILE = Profile("lab", Path("lab.toml"))
 EXPERIMENT = tiny.experiment(epochs=EPOCHS)
+LONGER = tiny.experiment(epochs=4 * EPOCHS)
 
 
 @dataclass
@@ -172,6 +173,10 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> str:
     """SHA-256 of the weights of a run that nobody disturbed."""
     job = tiny.job(tmp_path_factory.mktemp("whole"), digits, experiment=EXPERIMENT)
     job()
+    return sha_of(job)
+
+
+def sha_of(job: Job) -> str:
     record = job.record(tiny.CROP)
     assert record is not None
     return str(record.checkpoint["sha256"])
@@ -228,6 +233,8 @@ def test_preempted_timed_out_and_thrown_off_a_node(lab: Lab, tmp_path: Path, dig
     powerless = run_on(lab, tmp_path, digits, "node", 4)
     # SLURM signals 45 s before the limit of a minute: lives of about 15 s
     late = run_on(lab, tmp_path, digits, "time-limit", 1, timeout_min=1, slurm_signal_delay_s=45)
+    # SLURM looks at limits twice a minute: a run that takes longer than that has to be stopped
+    late.job = replace(late.job, experiment=LONGER)
     late.submit()
     all_at_once(
         lambda: lesser.suffer(preempted, 3),
@@ -237,7 +244,10 @@ def test_preempted_timed_out_and_thrown_off_a_node(lab: Lab, tmp_path: Path, dig
     late.kills = late.lives - 1
     report(runs := (lesser, powerless, late))
     assert late.kills >= 1
-    for run in runs:
+    alone = tiny.job(tmp_path / "alone", digits, experiment=LONGER)
+    alone()
+    check(late, sha_of(alone))
+    for run in (lesser, powerless):
         check(run, undisturbed)
 
 

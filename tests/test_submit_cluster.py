@@ -181,7 +181,7 @@ def test_what_is_killed_is_retried_to_the_bits_of_an_uninterrupted_run(site: Sit
     own = long()
     site.submit(own)
     until(lambda: (told := traces.told(site.traces(own))) and told.done > 0.2)
-    kill_steps()
+    kill_steps(site.order.runs)
     state = until(lambda: (state := site.training(own)).state == "failed" and state)
     assert state.failure == "killed"
     assert until(lambda: site.testing(own).state == "blocked")
@@ -204,9 +204,10 @@ def test_a_signal_while_python_starts_does_not_end_it(site: Site) -> None:
     assert site.evidence.problems == ()
 
 
-def kill_steps() -> None:
+def kill_steps(runs: Path) -> None:
     """kill -9 of what the jobs of this test run."""
-    listed = subprocess.run(["pgrep", "-f", "submitit.core._submit"], capture_output=True, text=True, check=True).stdout
+    pattern = f"submitit.core._submit {runs}"
+    listed = subprocess.run(["pgrep", "-f", pattern], capture_output=True, text=True, check=True).stdout
     subprocess.run(["kill", "-9", *listed.split()], check=False)
 
 
