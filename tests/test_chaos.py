@@ -32,7 +32,7 @@ EPOCHS = 300  # about 12 s on a core that has nothing else to do
 LATEST = 6.0  # seconds after a life began until it is ended
 PROFILE = Profile("lab", Path("lab.toml"))
 EXPERIMENT = tiny.experiment(epochs=EPOCHS)
-LONGER = tiny.experiment(epochs=4 * EPOCHS)
+LONGER = tiny.experiment(epochs=3 * EPOCHS)
 
 
 @dataclass
@@ -73,7 +73,7 @@ class Run:
         self.finish()
 
     def finish(self) -> None:
-        until(lambda: self.job.done() and self.ended(), 240, self.told)
+        until(lambda: self.job.done() and self.ended(), 900, self.told)
 
     def ended(self) -> bool:
         return not slurm("squeue", "--noheader", "--jobs", self.ids[-1], check=False).strip()
@@ -242,7 +242,7 @@ def test_preempted_timed_out_and_thrown_off_a_node(lab: Lab, tmp_path: Path, dig
         late.finish,
     )
     late.kills = late.lives - 1
-    report(runs := (lesser, powerless, late))
+    report((lesser, powerless, late))
     assert late.kills >= 1
     alone = tiny.job(tmp_path / "alone", digits, experiment=LONGER)
     alone()
