@@ -58,17 +58,20 @@ class Optimisation:
 
     @property
     def lr(self) -> float:
-        """The learning rate of the last step, without a head's factor."""
+        """The optimiser's learning rate, without a head's factor."""
         group = self.sgd.param_groups[0]
         return group["lr"] / group["lr_factor"]
 
-    def step(self, lr: float, micro_batches: Iterable[tuple[MicroBatch, Any]], count: int, loss_of: LossOf) -> Tensor:
+    @lr.setter
+    def lr(self, lr: float) -> None:
+        for group in self.sgd.param_groups:
+            group["lr"] = lr * group["lr_factor"]
+
+    def step(self, micro_batches: Iterable[tuple[MicroBatch, Any]], count: int, loss_of: LossOf) -> Tensor:
         """One optimiser step over this rank's `count` micro-batches.
 
         Gives, on the device, [sum of the loss over its samples, right answers, samples].
         """
-        for group in self.sgd.param_groups:
-            group["lr"] = lr * group["lr_factor"]
         self.sgd.zero_grad(set_to_none=True)
         totals = torch.zeros(3, dtype=torch.float64, device=self.device)
         for position, (micro, batch) in enumerate(micro_batches, start=1):

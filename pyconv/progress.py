@@ -1,6 +1,6 @@
 """How far a training run is, and what it measured on the way: all of it goes into checkpoints."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from math import isfinite
 from typing import Any
@@ -24,25 +24,66 @@ class Diverged(RuntimeError):  # noqa: N818 - says what happened
 
 
 @dataclass
+class Seen:
+    """What the steps of an epoch were seen to do, for the check of a finished log against its recipe.
+
+    `lrs`: [learning rate, steps] run by run. `batches`: the samples of each step: of this rank, or of all when they
+    were summed. `norm_batch`: most samples of one micro-batch. `input`: [height, width] of the network's input.
+    """
+
+    lrs: list[list[float]] = field(default_factory=list)
+    batches: list[int] = field(default_factory=list)
+    norm_batch: int = 0
+    input: list[int] = field(default_factory=list)
+
+    def add_step(self, lr: float) -> None:
+        """An optimiser step begins, at the optimiser's learning rate."""
+        if self.lrs and self.lrs[-1][0] == lr:
+            self.lrs[-1][1] += 1
+        else:
+            self.lrs.append([lr, 1])
+        self.batches.append(0)
+
+    def add_micro_batch(self, samples: int, size: Iterable[int], *, counted: bool) -> None:
+        """A micro-batch of the step goes into the network; not `counted`: it only keeps the ranks in step."""
+        self.batches[-1] += samples * counted
+        self.norm_batch = max(self.norm_batch, samples)
+        self.input = list(size)
+
+    def entry(self) -> dict[str, Any]:
+        """The epoch's part of the history; `batches` are over all ranks."""
+        return {
+            "steps": len(self.batches),
+            "samples": sum(self.batches),
+            "batch": [min(self.batches), max(self.batches)],
+            "norm_batch": self.norm_batch,
+            "input": self.input,
+            "lrs": self.lrs,
+        }
+
+
+@dataclass
 class Progress:
     """`step` steps of `epoch` (both from 0) are done. `totals`: of this epoch: loss, right answers, samples.
 
-    `history`: one entry a finished epoch. `timings`: seconds. `data`: name and manifests of the splits.
+    `history`: one entry a finished epoch. `timings`: seconds. `data`: name and manifests of the splits. `seen`: of this
+    epoch.
     """
 
     epoch: int = 0
     step: int = 0
     totals: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
-    history: list[dict[str, float]] = field(default_factory=list)
+    history: list[dict[str, Any]] = field(default_factory=list)
     timings: dict[str, float] = field(default_factory=lambda: {"train": 0.0, "validation": 0.0, "checkpoint": 0.0})
     data: dict[str, Any] = field(default_factory=dict)
+    seen: Seen = field(default_factory=Seen)
 
     def add(self, totals: list[float]) -> None:
         """Count a step."""
         self.totals = [a + b for a, b in zip(self.totals, totals, strict=True)]
 
-    def entry(self, totals: list[float], lr: float) -> dict[str, float]:
-        """The epoch's entry in the history, of `totals` over all ranks."""
+    def entry(self, totals: list[float], seen: Seen, lr: float) -> dict[str, Any]:
+        """The epoch's entry in the history, of `totals` and what was `seen` over all ranks."""
         loss, correct, samples = totals
         return {
             "epoch": self.epoch + 1,
@@ -50,12 +91,17 @@ class Progress:
             "train_loss": loss / samples,
             "train_top1_err": 100 * (1 - correct / samples),
             "seconds": self.timings["train"] - sum(entry["seconds"] for entry in self.history),
+            **seen.entry(),
         }
 
-    def close_epoch(self, entry: dict[str, float]) -> None:
+    def is_best(self, entry: dict[str, Any], metric: str) -> bool:
+        """Whether the entry's `metric` (lower is better) is below that of every epoch before."""
+        return metric in entry and all(entry[metric] < past[metric] for past in self.history if metric in past)
+
+    def close_epoch(self, entry: dict[str, Any]) -> None:
         """The next epoch begins."""
         self.history.append(entry)
-        self.epoch, self.step, self.totals = self.epoch + 1, 0, [0.0, 0.0, 0.0]
+        self.epoch, self.step, self.totals, self.seen = self.epoch + 1, 0, [0.0, 0.0, 0.0], Seen()
 
 
 class Watch:

@@ -8,7 +8,7 @@ as far as its kernels repeat themselves): every random draw is a function of (se
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,14 +21,15 @@ from pyconv.architectures import Network
 from pyconv.data.manifest import manifest
 from pyconv.data.sampling import Batches, MicroBatch, Moment, derive_seed, epoch_order
 from pyconv.models import build
+from pyconv.numerics import numerics
 from pyconv.optimisation import MicroLoss, Optimisation
-from pyconv.progress import Diverged, Progress, StepReport, Watch
+from pyconv.progress import Diverged, Progress, Seen, StepReport, Watch
 from pyconv.recipe import Recipe, micro_batch_size
 from pyconv.tasks import task_of
 
-__all__ = ["WEIGHTS", "Diverged", "Execution", "Interrupted", "StepReport", "Trained", "train"]
+__all__ = ["BEST", "WEIGHTS", "Diverged", "Execution", "Interrupted", "StepReport", "Trained", "train"]
 
-WEIGHTS = "weights.pt"
+WEIGHTS, BEST = "weights.pt", "best.pt"
 _GO_ON, _STOP, _DIVERGED = 0, 1, 2
 
 
@@ -39,6 +40,7 @@ class Execution:
     `device`: "auto" takes a GPU where there is one. `threads`: of torch on the CPU. `workers`: processes that read
     images. `micro_batch`: at most so many samples at once on a rank, for memory. `checkpoint_every`,
     `validate_every`: epochs; the last epoch always has a checkpoint, and is validated unless `validate_every` is 0.
+    `deterministic`: on a GPU, kernels that repeat themselves to the bit where torch has them (`pyconv.numerics`).
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -47,19 +49,22 @@ class Execution:
     micro_batch: int | None = None
     checkpoint_every: int = 1
     validate_every: int = 1
+    deterministic: bool = True
 
 
 @dataclass(frozen=True)
 class Trained:
     """`checkpoint`: the file of the weights, for `pyconv.checkpoints.load_weights`; `sha256`: of that file.
 
-    `history`: one dict an epoch. `timings`: seconds. `data`: name and manifests of the splits. `deviations`:
-    sentences, where the run had to leave its recipe.
+    `best`: the file of the weights of the epoch whose validation error was the lowest, the first one of equals; None
+    where nothing was validated. `history`: one dict an epoch. `timings`: seconds. `data`: name and manifests of the
+    splits. `deviations`: sentences, where the run had to leave its recipe.
     """
 
     checkpoint: Path
     sha256: str
-    history: list[dict[str, float]]
+    best: Path | None
+    history: list[dict[str, Any]]
     timings: dict[str, float]
     data: dict[str, Any]
     deviations: list[str]
@@ -78,7 +83,7 @@ def train(
     run_dir: Path,
     init_state: Mapping[str, Tensor] | None = None,
     execution: Execution | None = None,
-    on_epoch: Callable[[dict[str, float]], None] | None = None,
+    on_epoch: Callable[[dict[str, Any]], None] | None = None,
     on_step: Callable[[StepReport], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
     held: Callable[[], AbstractContextManager[object]] = nullcontext,
@@ -93,7 +98,7 @@ def train(
     `ValueError` for data, networks, checkpoints and settings that do not fit.
     """
     execution = execution or Execution()
-    with _process_settings(execution):
+    with _process_settings(recipe, execution):
         run = _Run(network, recipe, seed, Path(data_root), Path(run_dir), init_state, execution)
         run.listen(on_epoch, on_step, should_stop, held)
         while run.progress.epoch < recipe.epochs:
@@ -130,10 +135,11 @@ class _Run:
         self.key = checkpoints.identity(network, recipe, seed, initial)
         self.optimisation = Optimisation(model, recipe, self.device)
         self.progress = self._resume()
+        self.loaded = self._loader()
 
     def listen(
         self,
-        on_epoch: Callable[[dict[str, float]], None] | None,
+        on_epoch: Callable[[dict[str, Any]], None] | None,
         on_step: Callable[[StepReport], None] | None,
         should_stop: Callable[[], bool] | None,
         held: Callable[[], AbstractContextManager[object]],
@@ -155,22 +161,25 @@ class _Run:
             ranks.share_buffers(self.optimisation.model)
             if self._due(self.execution.checkpoint_every):
                 self._checkpoint()  # before the validation, so that nothing is lost if that is cut short
-        entry = progress.entry(self._sum(progress.totals), self.optimisation.lr)
+        entry = progress.entry(self._sum(progress.totals), self._seen(), self.optimisation.lr)
         if self.execution.validate_every and self._due(self.execution.validate_every):
             entry |= self._validate()
+            if self.world.rank == 0 and progress.is_best(entry, self.task.SELECTED_BY):
+                checkpoints.save_weights(self.run_dir / BEST, self.optimisation.model.state_dict(), self.key)
         progress.close_epoch(entry)
         if self.on_epoch:
             self.on_epoch(entry)
 
     def _steps(self) -> None:
-        progress, epoch = self.progress, self.progress.epoch
-        order = epoch_order(len(self.samples), self.seed, epoch)
-        plan = [self.batches.step(order, step) for step in range(progress.step, self.batches.steps)]
-        loaded = self._loader(epoch, plan)
-        for micro_batches in plan:
+        for micro_batches in self._plan(self.progress.epoch, self.progress.step):
             self._poll()
             with self._timed("train"):
-                self._step(micro_batches, loaded)
+                self._step(micro_batches)
+
+    def _plan(self, epoch: int, first: int) -> Iterator[list[MicroBatch]]:
+        """This rank's micro-batches of each step of `epoch` from step `first` on."""
+        order = epoch_order(len(self.samples), self.seed, epoch)
+        return (self.batches.step(order, step) for step in range(first, self.batches.steps))
 
     def finish(self) -> Trained:
         """Write the weights."""
@@ -179,19 +188,23 @@ class _Run:
             digest = checkpoints.save_weights(path, self.optimisation.model.state_dict(), self.key)
         digest = ranks.from_first(digest)
         progress = self.progress
-        return Trained(path, digest, progress.history, progress.timings, progress.data, self.deviations)
+        validated = any(self.task.SELECTED_BY in entry for entry in progress.history)
+        best = self.run_dir / BEST if validated else None
+        return Trained(path, digest, best, progress.history, progress.timings, progress.data, self.deviations)
 
-    def _step(self, micro_batches: list[MicroBatch], loaded: Iterator[Any]) -> None:
+    def _step(self, micro_batches: list[MicroBatch]) -> None:
         epoch, step, steps = self.progress.epoch, self.progress.step, self.batches.steps
 
         def loss_of(model: nn.Module, batch: Any, micro: MicroBatch) -> MicroLoss:
+            self.progress.seen.add_micro_batch(len(micro.indices), batch[0].shape[-2:], counted=micro.share > 0)
             torch.manual_seed(derive_seed("forward", self.seed, epoch, step, micro.number))  # dropout
             moved = tuple(part.to(self.device, non_blocking=True) for part in batch)
             return self.task.loss(model, moved, self.recipe, Moment(self.seed, epoch, step, micro.number))
 
-        lr = self.recipe.lr_at(epoch * steps + step, steps)
-        parts = ((micro, next(loaded)) for micro in micro_batches)
-        totals = self.optimisation.step(lr, parts, len(micro_batches), loss_of)
+        self.optimisation.lr = self.recipe.lr_at(epoch * steps + step, steps)
+        self.progress.seen.add_step(self.optimisation.lr)
+        parts = ((micro, next(self.loaded)) for micro in micro_batches)
+        totals = self.optimisation.step(parts, len(micro_batches), loss_of)
         self.progress.step += 1
         self.watch.add(StepReport(epoch + 1, step + 1, steps, self.optimisation.lr, 0.0), totals)
 
@@ -219,7 +232,8 @@ class _Run:
     def _checkpoint(self) -> Path | None:
         progress, path = self.progress, None
         with self._timed("checkpoint"):
-            state = asdict(progress) | {"totals": self._sum(progress.totals), "samples": len(self.samples)}
+            state = asdict(replace(progress, totals=self._sum(progress.totals), seen=self._seen()))
+            state["samples"] = len(self.samples)
             done = progress.epoch * self.batches.steps + progress.step
             if self.world.rank == 0:
                 path = checkpoints.save(self.run_dir, done, state | self.optimisation.state_dict(), self.key)
@@ -237,15 +251,18 @@ class _Run:
                 f"{len(self.samples)}; give the same data, or another run_dir"
             )
         self.optimisation.load_state_dict(state)
-        totals = state["totals"] if self.world.rank == 0 else [0.0, 0.0, 0.0]  # they are of all ranks already
+        totals, seen = state["totals"], Seen(**state["seen"])
+        if self.world.rank:  # they are of all ranks already
+            totals, seen.batches = [0.0, 0.0, 0.0], [0] * len(seen.batches)
         kept = {name: state[name] for name in ("epoch", "step", "history", "timings", "data")}
-        return Progress(totals=totals, **kept)
+        return Progress(totals=totals, seen=seen, **kept)
 
-    def _loader(self, epoch: int, plan: list[list[MicroBatch]]) -> Iterator[Any]:
+    def _loader(self) -> Iterator[Any]:
+        """Every micro-batch that is left of the run: readers go on while an epoch is validated and the next begins."""
         return iter(
             DataLoader(
-                self.samples.at(epoch),
-                batch_sampler=[list(micro.indices) for step in plan for micro in step],
+                self.samples,
+                batch_sampler=_Visits(self),
                 num_workers=self.execution.workers,
                 collate_fn=self.task.collate,
                 pin_memory=self.device.type == "cuda",
@@ -260,6 +277,12 @@ class _Run:
     def _sum(self, totals: list[float]) -> list[float]:
         return ranks.sum_over(torch.tensor(totals, dtype=torch.float64, device=self.device)).tolist()
 
+    def _seen(self) -> Seen:
+        """What the steps of this epoch were seen to do, over all ranks."""
+        seen = self.progress.seen
+        batches = ranks.sum_over(torch.tensor(seen.batches, device=self.device)).tolist()
+        return replace(seen, batches=batches, norm_batch=ranks.agree(seen.norm_batch, self.signals))
+
     def _data(self) -> dict[str, Any]:
         splits = (self.recipe.split, self.task.VALIDATION_SPLIT)
         return {"name": self.recipe.data, "splits": {split: manifest(self.data_root, split) for split in splits}}
@@ -271,14 +294,33 @@ class _Run:
         self.progress.timings[what] += time.perf_counter() - started
 
 
+class _Visits:
+    """The (epoch, index) of the samples of each micro-batch that is left of a run, in order."""
+
+    def __init__(self, run: _Run) -> None:
+        self.run = run
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        at = self.run.progress
+        first = at.step
+        for epoch in range(at.epoch, self.run.recipe.epochs):
+            for step in self.run._plan(epoch, first):
+                yield from ([(epoch, index) for index in micro.indices] for micro in step)
+            first = 0
+
+
 @contextmanager
-def _process_settings(execution: Execution) -> Iterator[None]:
-    """The run's number of threads, and torch's generators as the caller had them afterwards."""
+def _process_settings(recipe: Recipe, execution: Execution) -> Iterator[None]:
+    """The run's number of threads and kinds of kernels; torch's generators as the caller had them afterwards."""
     threads = torch.get_num_threads()
     if execution.threads is not None:
         torch.set_num_threads(execution.threads)
     try:
-        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        device = ranks.device(execution.device)
+        with (
+            numerics(device, recipe.precision, deterministic=execution.deterministic),
+            torch.random.fork_rng(devices=range(torch.cuda.device_count())),
+        ):
             yield
     finally:
         torch.set_num_threads(threads)

@@ -10,7 +10,7 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from slurm import traces
 from slurm.distributed import Seat
@@ -46,12 +46,13 @@ class Teller:
             done = (report.epoch - 1 + report.step / report.steps) / self._epochs
             self.say(done, f"epoch {report.epoch}/{self._epochs}{self._last}", report.epoch)
 
-    def epoch(self, entry: Mapping[str, float]) -> None:
+    def epoch(self, entry: Mapping[str, Any]) -> None:
         """An epoch is done: its entry in the history."""
         epoch = round(entry["epoch"])
-        numbers = ", ".join(f"{key} {value:.4g}" for key, value in entry.items() if key != "epoch")
-        print(f"epoch {epoch}/{self._epochs}: {numbers}", flush=True)
-        self._metric = {key: value for key, value in entry.items() if key not in _NOT_METRICS} or self._metric
+        numbers = {key: value for key, value in entry.items() if isinstance(value, float)}
+        told = ", ".join(f"{key} {value:.4g}" for key, value in numbers.items())
+        print(f"epoch {epoch}/{self._epochs}: {told}", flush=True)
+        self._metric = {key: value for key, value in numbers.items() if key not in _NOT_METRICS} or self._metric
         if "top1_err" in entry:
             self._last = f" {entry['top1_err']:.1f}% err"
         self.say(epoch / self._epochs, f"epoch {epoch}/{self._epochs}{self._last}", epoch)

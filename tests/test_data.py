@@ -20,7 +20,8 @@ from pyconv import data
 from pyconv.data import DataError, manifest, read_split
 from pyconv.data.cutmix import cut, draw_cutmix, draw_partners
 from pyconv.data.digits import digits
-from pyconv.data.imagenet import MEAN, STD, TestSet, TrainingSet, normalise, read_image
+from pyconv.data.imagenet import MEAN, STD, TestSet, TrainingSet, normalise, stack
+from pyconv.data.pixels import Picture, random_box
 from pyconv.data.sampling import Batches, Moment, derive_seed, epoch_order
 from pyconv.recipe import ImageNetAugment
 
@@ -104,7 +105,9 @@ def test_classes_are_numbered_by_sorted_name_and_foreign_files_told(tmp_path: Pa
     split = read_split(tmp_path, "train")
     assert split.classes == ("n01", "n02", "n10")
     expected = [("n01/a.png", 0), ("n02/a.jpg", 1), ("n02/b.JPEG", 1), ("n10/c.jpg", 2)]
-    assert [(split.place(index), split.label(index)) for index in range(len(split))] == [(f"train/{path}", label) for path, label in expected]
+    assert [(split.place(index), split.label(index)) for index in range(len(split))] == [
+        (f"train/{path}", label) for path, label in expected
+    ]
     assert set(split.skipped) == {"train/n01/notes.txt", "train/README"}
 
 
@@ -156,9 +159,9 @@ def test_every_kind_of_image_becomes_rgb(mode: str, tmp_path: Path) -> None:
         Image.new("I;16", (16, 16), 7) if mode == "I;16" else grey.convert(mode if mode == "P" else "RGB").convert(mode)
     )
     image.save(path)
-    assert read_image(path).mode == "RGB"
+    assert Picture(path.read_bytes(), path).whole.mode == "RGB"
     if mode in ("L", "LA", "P", "RGBA", "RGB"):  # lossless: grey is repeated
-        assert (np.asarray(read_image(path)) == np.asarray(grey)[:, :, None]).all()
+        assert (np.asarray(Picture(path.read_bytes(), path).whole) == np.asarray(grey)[:, :, None]).all()
 
 
 @pytest.mark.parametrize("keep", [0, 10, 400])
@@ -172,25 +175,33 @@ def test_a_torn_image_is_named(keep: int, tmp_path: Path) -> None:
 def test_training_crops_depend_on_seed_epoch_and_index_only(root: Path) -> None:
     images = TrainingSet(read_split(root, "train"), ImageNetAugment(crop=20, scale=(0.3, 1)), seed=3)
     before = torch.get_rng_state()
-    first = [images.at(2)[index] for index in (5, 1, 7)]
+    first = [images[2, index] for index in (5, 1, 7)]
     torch.rand(13)
-    again = [images.at(2)[index] for index in (7, 5, 1)]
+    again = [images[2, index] for index in (7, 5, 1)]
     assert all(torch.equal(a[0], b[0]) for a, b in zip(first, (again[1], again[2], again[0]), strict=True))
     assert first[0][0].dtype == torch.uint8
     assert first[0][0].shape == (3, 20, 20)
-    assert not torch.equal(images.at(2)[5][0], images.at(3)[5][0])
+    assert not torch.equal(images[2, 5][0], images[3, 5][0])
     torch.set_rng_state(before)
-    images.at(1)[0]
+    images[1, 0]
     assert torch.equal(torch.get_rng_state(), before)  # the caller's generator is left alone
 
 
-def test_training_crops_are_torchvisions(tmp_path: Path) -> None:
+def test_training_crops_are_resized_and_mirrored_rectangles_of_the_image(tmp_path: Path) -> None:
     make(tmp_path, "train/a/x.png")
-    images = TrainingSet(read_split(tmp_path, "train"), ImageNetAugment(crop=12), seed=1)
-    torch.manual_seed(derive_seed("sample", 1, 4, 0))
-    crop = v2.RandomResizedCrop(12)(Image.open(tmp_path / "train/a/x.png"))
-    expected = v2.functional.pil_to_tensor(v2.RandomHorizontalFlip()(crop))
-    assert torch.equal(images.at(4)[0][0], expected)
+    image = Image.open(tmp_path / "train/a/x.png").convert("RGB")
+    augment = ImageNetAugment(crop=12)
+    images = TrainingSet(read_split(tmp_path, "train"), augment, seed=1)
+    mirrored = 0
+    for epoch in range(40):
+        rng = random.Random(derive_seed("sample", 1, epoch, 0))
+        left, top, width, height = random_box(image.size, augment.scale, augment.ratio, rng)
+        pil = image.crop((left, top, left + width, top + height)).resize((12, 12), Image.Resampling.BILINEAR)
+        wanted = v2.functional.pil_to_tensor(pil)
+        if rng.random() < augment.flip:
+            wanted, mirrored = wanted.flip(-1), mirrored + 1
+        assert int((images[epoch, 0][0].int() - wanted.int()).abs().max()) <= 1
+    assert 8 <= mirrored <= 32  # 2e-4 of fair draws lie outside
 
 
 def test_test_crops_are_the_middle_of_pils_bilinear_resize(tmp_path: Path) -> None:
@@ -202,6 +213,13 @@ def test_test_crops_are_the_middle_of_pils_bilinear_resize(tmp_path: Path) -> No
     assert (label, number) == (0, 0)
     with pytest.raises(ValueError, match="crop of 32 does not fit into images resized to 28"):
         TestSet(read_split(tmp_path, "val"), 32, 28)
+
+
+def test_stacking_keeps_colours_last_in_memory() -> None:
+    images = [torch.randint(0, 256, (3, 5, 4), dtype=torch.uint8) for _ in range(3)]
+    stacked = stack(images)
+    assert torch.equal(stacked, torch.stack(images))
+    assert stacked.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_normalise_is_mean_and_deviation_of_imagenet() -> None:

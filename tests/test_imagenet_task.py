@@ -13,7 +13,8 @@ from torch.nn import functional
 from pyconv.architectures import ResNet, Stage, resnet, resnet3d
 from pyconv.data import DataError
 from pyconv.data.cutmix import draw_cutmix, draw_partners
-from pyconv.data.imagenet import normalise, read_image
+from pyconv.data.imagenet import normalise
+from pyconv.data.pixels import Picture
 from pyconv.data.sampling import Moment
 from pyconv.pyramid import PYRAMIDS
 from pyconv.recipe import Ade20kAugment, ImageNetAugment, Recipe
@@ -44,7 +45,7 @@ def recount(model: nn.Module, root: Path, crop: int, resize: int) -> list[list[b
     """Top-1 and top-5 by sorting the logits of one image at a time."""
     rows = []
     for path in sorted((root / "val").glob("*/*.png")):
-        image = read_image(path)
+        image = Picture(path.read_bytes(), path).whole
         scale = resize / min(image.size)
         # torchvision: the long side is truncated to whole pixels.
         width, height = (resize if side == min(image.size) else int(side * scale) for side in image.size)

@@ -127,9 +127,7 @@ def test_accumulated_micro_batches_are_one_batch(size: int, micro_batch: int) ->
         loss.backward()
         sgd.step()
         micros = Batches(size, size, micro_batch).step(order, 0)
-        totals = own.step(
-            0.1, ((m, (images[list(m.indices)], labels[list(m.indices)])) for m in micros), 99, linear_loss
-        )
+        totals = own.step(((m, (images[list(m.indices)], labels[list(m.indices)])) for m in micros), 99, linear_loss)
         assert float(totals[0] / totals[2]) == pytest.approx(loss.item(), rel=1e-5)
         assert float(totals[2]) == size
     for expected, parameter in zip(reference.parameters(), own.model.parameters(), strict=True):
@@ -143,7 +141,7 @@ def test_batch_norms_keep_the_first_micro_batchs_statistics() -> None:
     with torch.no_grad():
         maps = own.model[0](images[:4]).flatten(1)  # type: ignore[index]
     parts = [(MicroBatch(n, (0,) * 4, 1 / 3), (images[4 * n : 4 * n + 4], labels[:4])) for n in range(3)]
-    own.step(0.1, iter(parts), 3, linear_loss)
+    own.step(iter(parts), 3, linear_loss)
     norm = own.model[1]  # type: ignore[index]
     assert torch.allclose(norm.running_mean, 0.1 * maps.mean(0), atol=1e-6)
     assert torch.allclose(norm.running_var, 0.9 + 0.1 * maps.var(0), atol=1e-6)
@@ -303,7 +301,7 @@ def test_the_training_loss_is_the_mean_over_all_images(root: Path, tmp_path: Pat
     network = replace(TINY, dropout=0.0)
     trained = train(network, recipe, seed=5, data_root=root, run_dir=tmp_path, execution=CPU)
     images = imagenet.training_set(network, recipe, root, seed=5)
-    pixels, labels = imagenet.collate([images[index] for index in range(70)])
+    pixels, labels = imagenet.collate([images[0, index] for index in range(70)])
     logits = build(network, seed=5).train()(imagenet.normalise(pixels)).detach()
     assert trained.history[0]["train_loss"] == pytest.approx(float(functional.cross_entropy(logits, labels)), rel=1e-4)
     wrong = float((logits.argmax(1) != labels).double().mean())

@@ -50,9 +50,7 @@ class Checked:
     kept: Path | None
 
 
-def check(
-    root: Path, name: str, *, decode: int | None = DECODED, workers: int = 1, told: Told = untold
-) -> Checked:
+def check(root: Path, name: str, *, decode: int | None = DECODED, workers: int = 1, told: Told = untold) -> Checked:
     """Look at every file of a split, decode `decode` of them (None: all), keep its manifest unless it is unusable.
 
     Raises `DataError` where it cannot even be listed.
@@ -67,7 +65,9 @@ def check(
     path = None if errors else kept.keep(split, manifest, seen)
     findings = [Finding(name, "error", text) for text in errors]
     if path is None and not errors:
-        findings.append(Finding(name, "note", "the manifest could not be kept: neither below the root nor in the cache"))
+        findings.append(
+            Finding(name, "note", "the manifest could not be kept: neither below the root nor in the cache")
+        )
     if split.skipped:
         findings.append(Finding(name, "note", _some(split.skipped, "are no images and passed over")))
     return Checked(split, manifest, findings, path)
@@ -97,9 +97,7 @@ def _damaged(split: Split) -> list[str]:
     return [f"{wrong}; delete it and run `pyconv data shard` again" for wrong in damaged_shards(split)]
 
 
-def _undecoded(
-    split: Split, sizes: np.ndarray, decode: int | None, workers: int, told: Told
-) -> Iterator[str]:
+def _undecoded(split: Split, sizes: np.ndarray, decode: int | None, workers: int, told: Told) -> Iterator[str]:
     chosen = np.flatnonzero(sizes).tolist()
     if decode is not None and decode < len(chosen):
         chosen = sorted(random.Random(SEED).sample(chosen, decode))

@@ -1,21 +1,20 @@
 """Images of ImageNet's folder layout as uint8 tensors: random crops and flips to train, centre crops to test.
 
-Training: RandomResizedCrop (Szegedy et al., CVPR 2015). Testing: short side to `resize`, centre `crop`, bilinear, as
-in the authors' script. Images stay uint8 (3, H, W) until they are on the device: `normalise`.
+Training: RandomResizedCrop (Szegedy et al., CVPR 2015), of which only the crop is decoded. Testing: short side to
+`resize`, centre `crop`, PIL's bilinear, as in the authors' script, to the last bit. Images stay uint8 (3, H, W) until
+they are on the device: `normalise`.
 """
 
-import warnings
-from dataclasses import dataclass, replace
-from io import BytesIO
-from pathlib import Path
+import random
+from dataclasses import dataclass
 
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
-from pyconv.data.manifest import DataError, Split
+from pyconv.data.manifest import Split
+from pyconv.data.pixels import Picture, random_box
 from pyconv.data.sampling import derive_seed
 from pyconv.recipe import ImageNetAugment
 
@@ -25,33 +24,22 @@ STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class TrainingSet(Dataset[tuple[Tensor, int]]):
-    """Random crops of a split; each one is a function of (seed, epoch, index) alone."""
+    """Random crops of a split: item (epoch, index) is a function of (seed, epoch, index) alone."""
 
     split: Split
     augment: ImageNetAugment
     seed: int
-    epoch: int = 0
-
-    def at(self, epoch: int) -> "TrainingSet":
-        """The same images as epoch `epoch` sees them."""
-        return replace(self, epoch=epoch)
 
     def __len__(self) -> int:
         return len(self.split)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        image = decode(self.split.read(index), self.split.root / self.split.place(index))
-        augment = self.augment
-        transform = v2.Compose(
-            [
-                v2.RandomResizedCrop(augment.crop, augment.scale, augment.ratio),
-                v2.RandomHorizontalFlip(augment.flip),
-                v2.PILToTensor(),
-            ]
-        )
-        with torch.random.fork_rng(devices=[]):  # torchvision draws from torch's own generator
-            torch.default_generator.manual_seed(derive_seed("sample", self.seed, self.epoch, index))
-            return transform(image), self.split.label(index)
+    def __getitem__(self, visit: tuple[int, int]) -> tuple[Tensor, int]:
+        epoch, index = visit
+        augment, rng = self.augment, random.Random(derive_seed("sample", self.seed, epoch, index))
+        picture = _picture(self.split, index)
+        pixels = picture.resized(random_box(picture.size, augment.scale, augment.ratio, rng), augment.crop)
+        flipped = rng.random() < augment.flip
+        return pixels.flip(-1) if flipped else pixels, self.split.label(index)
 
 
 @dataclass(frozen=True)
@@ -75,26 +63,12 @@ class TestSet(Dataset[tuple[Tensor, int, int]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, int, int]:
         transform = v2.Compose([v2.Resize(self.resize), v2.CenterCrop(self.crop), v2.PILToTensor()])
-        image = decode(self.split.read(index), self.split.root / self.split.place(index))
-        return transform(image), self.split.label(index), index
+        return transform(_picture(self.split, index).whole), self.split.label(index), index
 
 
-def read_image(path: Path) -> Image.Image:
-    """The image file as RGB; `DataError` naming it as `decode` does."""
-    return decode(path.read_bytes(), path)
-
-
-def decode(content: bytes, path: Path) -> Image.Image:
-    """The bytes of `path` as RGB: greyscale repeated, CMYK and palettes converted, transparency dropped.
-
-    Raises `DataError` naming the file when it cannot be decoded to its end.
-    """
-    try:
-        with warnings.catch_warnings(), Image.open(BytesIO(content)) as image:
-            warnings.simplefilter("ignore")  # transparent palettes and broken EXIF do not touch the pixels
-            return image.convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: cannot be read as an image ({error}); replace or delete the file") from error
+def stack(images: list[Tensor]) -> Tensor:
+    """uint8 (3, H, W) each -> (N, 3, H, W), colours last in memory: the order of decoders and of convolutions."""
+    return torch.stack([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)
 
 
 def normalise(images: Tensor) -> Tensor:
@@ -105,4 +79,8 @@ def normalise(images: Tensor) -> Tensor:
     """
     mean = torch.tensor(MEAN, device=images.device).view(3, 1, 1) * 255
     std = torch.tensor(STD, device=images.device).view(3, 1, 1) * 255
-    return (images.to(memory_format=torch.channels_last).float() - mean) / std
+    return images.to(memory_format=torch.channels_last).float().sub_(mean).div_(std)
+
+
+def _picture(split: Split, index: int) -> Picture:
+    return Picture(split.read(index), split.root / split.place(index))

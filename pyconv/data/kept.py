@@ -26,7 +26,9 @@ def witness(split: Split) -> str:
         if split.shards is None:
             lines += [str((folder / label).stat().st_mtime_ns) for label in split.classes]
         else:
-            lines += [f"{digest}\t{stamp}" for digest, stamp in zip(split.shards.digests, split.shards.stamps, strict=True)]
+            lines += [
+                f"{digest}\t{stamp}" for digest, stamp in zip(split.shards.digests, split.shards.stamps, strict=True)
+            ]
     except OSError as error:
         raise DataError(f"{error.filename}: gone while it was looked at; check the disk and try again") from error
     return hashlib.sha256(os.fsencode("\n".join(lines))).hexdigest()

@@ -100,9 +100,7 @@ def _refuse_flat(root: Path, name: str, entries: list[os.DirEntry[str]]) -> None
         advice = f"move them to {root / name}/<class>/, the class folders named as in training"
         if name == "val":
             advice = f"`pyconv data prepare imagenet --root {root} --labels FILE` moves ImageNet's there"
-        raise DataError(
-            f"{root / name}: {len(flat)} images stand outside class folders (first: {flat[0]}); {advice}"
-        )
+        raise DataError(f"{root / name}: {len(flat)} images stand outside class folders (first: {flat[0]}); {advice}")
     if shards := [file for file in files if file.endswith(".tar")]:
         raise DataError(
             f"{root / name}: {len(shards)} tar files without their {INDEX}; run `pyconv data shard` again, it goes on"

@@ -170,7 +170,9 @@ def _fill(file: BinaryIO, part: Part) -> tuple[str, list[int]]:
     for index, size in enumerate(part.sizes):
         place, content = part.samples.place(index), part.samples.read(index)
         if len(content) != size:
-            raise DataError(f"{part.samples.root / place}: changed while it was packed; run it again when nobody writes")
+            raise DataError(
+                f"{part.samples.root / place}: changed while it was packed; run it again when nobody writes"
+            )
         member = tarfile.TarInfo(place.partition("/")[2])
         member.size = size
         header = member.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")

@@ -12,6 +12,7 @@ from functools import cached_property
 from importlib import import_module
 from math import exp, log, sqrt
 from types import ModuleType
+from typing import Any
 
 import torch
 from PIL import Image
@@ -80,8 +81,8 @@ class Picture:
         """
         return functional.resize(self.crop(box), [size, size], antialias=True)
 
-    def _partially(self, decode: Callable[[ModuleType], "object"]) -> "object | None":
-        """What the partial decoder gives; from its first refusal on PIL does the work, and judges the file."""
+    def _partially(self, decode: Callable[[ModuleType], Any]) -> Any:
+        """What the partial decoder gives, or None; from its first refusal on PIL does the work, and judges the file."""
         if self._decoder is None:
             return None
         try:

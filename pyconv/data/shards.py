@@ -33,9 +33,7 @@ def write_index(file: BinaryIO, split: Split, key: str) -> None:
         ],
     }
     columns = (split.labels, split.files.ends, shards.numbers, shards.offsets, shards.sizes)
-    packed = b"".join(
-        column.astype(kind).tobytes() for column, kind in zip(columns, _ARRAYS.values(), strict=True)
-    )
+    packed = b"".join(column.astype(kind).tobytes() for column, kind in zip(columns, _ARRAYS.values(), strict=True))
     content = json.dumps(head).encode() + b"\n" + packed + split.files.text
     file.write(f"{FORMAT} {hashlib.sha256(content).hexdigest()}\n".encode())
     file.write(content)

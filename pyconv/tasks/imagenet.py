@@ -16,12 +16,14 @@ from torch.utils.data import DataLoader
 from pyconv import ranks
 from pyconv.architectures import Network, ResNet
 from pyconv.data.cutmix import draw_cutmix, draw_partners
-from pyconv.data.imagenet import TestSet, TrainingSet, normalise
+from pyconv.data.imagenet import TestSet, TrainingSet, normalise, stack
 from pyconv.data.manifest import DataError, Split, read_split
 from pyconv.data.sampling import Moment
 from pyconv.recipe import ImageNetAugment, Recipe
 
 VALIDATION_SPLIT = "val"
+SELECTED_BY = "top1_err"
+"""The validation metric whose lowest value makes an epoch the best one."""
 TEST_RATIO = 256 / 224
 """Short side over crop in the authors' test."""
 
@@ -64,7 +66,7 @@ def training_set(network: Network, recipe: Recipe, data_root: Path, *, seed: int
 
 def collate(samples: Sequence[tuple[Tensor, int]]) -> Batch:
     """Images uint8 (N, 3, H, W) and labels int64 (N,)."""
-    return torch.stack([image for image, _ in samples]), torch.tensor([label for _, label in samples])
+    return stack([image for image, _ in samples]), torch.tensor([label for _, label in samples])
 
 
 def loss(model: nn.Module, batch: Batch, recipe: Recipe, moment: Moment) -> Loss:
