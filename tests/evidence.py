@@ -58,8 +58,9 @@ def scored(**right: Sequence[bool]) -> dict[str, Any]:
     for key, bits in right.items():
         p = sum(not bit for bit in bits) / len(bits)
         metrics[key] = Metric(100 * p, "%", len(bits), 100 * sqrt(p * (1 - p) / len(bits)))
-    packed = {key: base64.b64encode(np.packbits(np.array(bits, bool)).tobytes()).decode() for key, bits in right.items()}
-    return {"metrics": metrics, "outcomes": packed, "observed": {"input": [224, 224]}}
+    packed = {key: np.packbits(np.array(bits, bool)).tobytes() for key, bits in right.items()}
+    outcomes = {key: base64.b64encode(content).decode() for key, content in packed.items()}
+    return {"metrics": metrics, "outcomes": outcomes, "observed": {"input": [224, 224]}}
 
 
 def counted(

@@ -470,7 +470,7 @@ def bits(*values: int) -> str:
 
 
 OUTCOME_FORGERIES: dict[str, tuple[dict[str, Any], str]] = {
-    "of no metric": ({"top9_err": bits(150, 192)}, r"outcomes\.top9_err belongs to no metric; valid: top1_err, top5_err"),
+    "of no metric": ({"top9_err": bits(150, 192)}, r"outcomes\.top9_err belongs to no metric; valid: top1_err, top5"),
     "a number": ({"top1_err": 150}, r"outcomes\.top1_err is 150 .*right: text"),
     "not base64": ({"top1_err": "!!!!"}, r"outcomes\.top1_err is not base64"),
     "no ASCII": ({"top1_err": "é"}, r"outcomes\.top1_err is not base64"),
