@@ -2,7 +2,8 @@
 
 b images are right in the first network only, c in the second only (McNemar, Psychometrika 1947). If both erred
 equally often, c would be Binomial(b + c, 1/2): the p-values are exact sums of that distribution in whole numbers,
-two-sided by doubling. `mid_p` counts half of the observed outcome's own probability (Lancaster 1961): the exact test is conservative.
+two-sided by doubling. `mid_p` counts half of the observed outcome's own probability (Lancaster, JASA 1961): the exact
+test is conservative.
 """
 
 from dataclasses import dataclass
