@@ -20,6 +20,7 @@ SCHEMA = 1
 
 Task = Literal["imagenet", "ade20k", "coco", "kinetics"]
 Noise = Literal["none", "binomial", "segmentation", "detection"]
+Weights = Literal["last", "best"]
 Dash = Literal["-"]
 Published = float | Dash | None
 """A printed number; "-" where the paper prints a dash; None where our copy of the paper is not readable."""
@@ -83,6 +84,8 @@ class Protocol:
     `crop`: pixels of the network's input. `resize`: short side (imagenet, kinetics) or long side (ade20k) before it.
     `scales`: of multi-scale testing. `flip`: average with the mirrored image. `views`: clips x crops of a video.
     `samples`: how many images or videos a complete test counts; None where copies of the data set differ.
+    `weights`: of the last epoch, or of the epoch with the lowest validation top-1 error, an optimistic choice made on
+    the test images.
     """
 
     key: str
@@ -94,6 +97,10 @@ class Protocol:
     flip: bool = False
     views: tuple[int, int] = (1, 1)
     samples: int | None = None
+    weights: Weights = "last"
+
+    def __post_init__(self) -> None:
+        _check_choice(f"protocol {self.key}: weights", self.weights, get_args(Weights))
 
 
 @dataclass(frozen=True)

@@ -37,8 +37,10 @@ __all__ = [
     "write",
 ]
 
-# Raise it when a field of Record or CountRecord changes its name or meaning.
-RECORD_SCHEMA = 1
+# Raise it when a field of Record changes its name or meaning, and say in `_migrated` what older files hold.
+RECORD_SCHEMA = 2
+# The same for CountRecord.
+COUNT_SCHEMA = 1
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,11 @@ class Metric:
 
 @dataclass(frozen=True)
 class Record:
-    """One experiment, one seed, one protocol: what was measured, on what, by which code, where. See design.md 3."""
+    """One experiment, one seed, one protocol: what was measured, on what, by which code, where. See design.md 3.
+
+    `outcomes`: metric -> which images were right (`results.outcomes`). `observed`: what the test saw: `input`, height
+    and width of the images that entered the network.
+    """
 
     kind: ClassVar[str] = "measurement"
     name: str
@@ -63,6 +69,8 @@ class Record:
     experiment: dict[str, Any]
     protocol: dict[str, Any]
     metrics: dict[str, Metric]
+    outcomes: dict[str, str]
+    observed: dict[str, Any]
     expected_samples: int | None
     counted_samples: int
     complexity: dict[str, Any]
@@ -154,7 +162,8 @@ def _text(path: Path) -> str:
 
 def encode(record: AnyRecord) -> str:
     """The file's text: JSON, one field a line or more, the same bytes for the same record."""
-    content = {"schema": RECORD_SCHEMA, "kind": record.kind, **asdict(record)}
+    schema = RECORD_SCHEMA if isinstance(record, Record) else COUNT_SCHEMA
+    content = {"schema": schema, "kind": record.kind, **asdict(record)}
     try:
         return json.dumps(content, indent=1, allow_nan=False) + "\n"
     except (TypeError, ValueError) as error:
@@ -166,12 +175,10 @@ def encode(record: AnyRecord) -> str:
 def parse(text: str, path: Path) -> AnyRecord:
     """The record that `text` (of the file `path`) holds, checked completely, its place included."""
     content = _json(text, path)
-    if content.get("schema") != RECORD_SCHEMA:
-        raise RecordError(f"{path}: schema is {content.get('schema')!r}; this program reads schema {RECORD_SCHEMA}")
-    kinds: dict[str, type[AnyRecord]] = {Record.kind: Record, CountRecord.kind: CountRecord}
     kind = content.get("kind")
-    if not isinstance(kind, str) or kind not in kinds:
-        raise RecordError(f"{path}: kind is {kind!r}; valid: {', '.join(kinds)}")
+    if kind not in (Record.kind, CountRecord.kind):
+        raise RecordError(f"{path}: kind is {kind!r}; valid: {Record.kind}, {CountRecord.kind}")
+    content = _migrated(content, path)
     values = {key: value for key, value in content.items() if key not in ("schema", "kind")}
     record: AnyRecord
     if kind == CountRecord.kind:
@@ -183,6 +190,23 @@ def parse(text: str, path: Path) -> AnyRecord:
         record = Record(**{**values, "metrics": metrics})
     _check_place(record, path)
     return record
+
+
+def _migrated(content: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The content of a file of an older schema as today's: what its writer did not keep is empty."""
+    newest = RECORD_SCHEMA if content["kind"] == Record.kind else COUNT_SCHEMA
+    schema = content.get("schema")
+    if schema == newest:
+        return content
+    if schema not in range(1, newest) or isinstance(schema, bool):
+        told = " or ".join(map(str, range(1, newest + 1)))
+        raise RecordError(f"{path}: schema is {schema!r}; this program reads schema {told} of a {content['kind']}")
+    if later := sorted({"outcomes", "observed"} & set(content)):
+        raise RecordError(f"{path}: {later[0]} is not a field of schema 1; the record was edited")
+    protocol = content.get("protocol")
+    if isinstance(protocol, dict):  # what it must be else is told by the check of the fields
+        content = {**content, "protocol": {"weights": "last", **protocol}}
+    return {**content, "outcomes": {}, "observed": {}}
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,12 @@ spec inside: a record that was edited no longer carries its own name.
 
 import re
 from collections.abc import Mapping
+from math import isclose, sqrt
 from pathlib import Path
 from typing import Any
 
 from experiments.spec import digest_resolved
+from results.outcomes import unpack
 
 # Field -> what it must be; a tuple of words means one of them.
 MEASUREMENT_FIELDS: dict[str, str] = {
@@ -20,6 +22,8 @@ MEASUREMENT_FIELDS: dict[str, str] = {
     "experiment": "object",
     "protocol": "object",
     "metrics": "object",
+    "outcomes": "object",
+    "observed": "object",
     "expected_samples": "count or null",
     "counted_samples": "count",
     "complexity": "object",
@@ -44,6 +48,7 @@ COUNT_FIELDS: dict[str, str] = {
     "code": "object",
     "environment": "object",
 }
+ERROR_RATES = ("top1_err", "top5_err")
 METRIC_FIELDS = {"value": "number", "unit": "text", "n": "count", "se": "number or null"}
 COMPLEXITY_FIELDS = {"params": "count", "flops": "object"}
 CHECKPOINT_FIELDS = {"sha256": "sha256", "epochs": "count"}
@@ -73,7 +78,10 @@ def check_record(values: Mapping[str, Any], where: Path | str) -> None:
     if not values["metrics"]:
         raise RecordError(f"{where}: metrics is empty; a measurement has at least one")
     for key, metric in values["metrics"].items():
-        _metric(metric, f"{where}: metrics.{key}")
+        _metric(key, metric, f"{where}: metrics.{key}")
+    _outcomes(values, where)
+    if "input" in values["observed"]:
+        _pixels(values["observed"]["input"], f"{where}: observed.input")
     _part(values, "complexity", COMPLEXITY_FIELDS, where)
     _counts(values["complexity"]["flops"], f"{where}: complexity.flops")
     _part(values, "checkpoint", CHECKPOINT_FIELDS, where)
@@ -149,7 +157,7 @@ def _same(field: str, value: object, right: object, where: Path | str) -> None:
         raise RecordError(f"{where}: {field} is {value!r}, the spec inside gives {right!r}; the record was edited")
 
 
-def _metric(metric: object, where: str) -> None:
+def _metric(key: str, metric: object, where: str) -> None:
     _typed(metric, "object", where)
     assert isinstance(metric, dict)
     _fields(metric, METRIC_FIELDS, f"{where}.")
@@ -157,6 +165,35 @@ def _metric(metric: object, where: str) -> None:
         raise RecordError(f"{where}.value is {metric['value']} %; 0 to 100 is right")
     if metric["se"] is not None and metric["se"] < 0:
         raise RecordError(f"{where}.se is {metric['se']}; a standard error is not negative")
+    if key in ERROR_RATES and metric["se"] is not None and metric["n"] > 0:
+        binomial = sqrt(metric["value"] * (100 - metric["value"]) / metric["n"])
+        if not isclose(metric["se"], binomial, rel_tol=1e-9, abs_tol=1e-9):
+            raise RecordError(f"{where}.se is {metric['se']}; the value and n give {binomial!r} (binomial)")
+
+
+def _outcomes(values: Mapping[str, Any], where: Path | str) -> None:
+    """The bits of every image must give the metric, and what is first of all is among the first five."""
+    right: dict[str, int] = {}
+    for key, text in values["outcomes"].items():
+        here = f"{where}: outcomes.{key}"
+        if key not in values["metrics"]:
+            raise RecordError(f"{here} belongs to no metric; valid: {', '.join(values['metrics'])}")
+        _typed(text, "text", here)
+        value, n = values["metrics"][key]["value"], values["metrics"][key]["n"]
+        try:
+            right[key] = unpack(text, n)
+        except ValueError as error:
+            raise RecordError(f"{here} {error}") from None
+        wrong = n - right[key].bit_count()
+        if not isclose(value, 100 * wrong / n, rel_tol=1e-12, abs_tol=1e-12):
+            raise RecordError(f"{here} has {wrong} wrong of {n}, which is {100 * wrong / n} %; the metric is {value}")
+    if {"top1_err", "top5_err"} <= right.keys() and right["top1_err"] & ~right["top5_err"]:
+        raise RecordError(f"{where}: outcomes.top5_err is wrong where outcomes.top1_err is right; the first is in five")
+
+
+def _pixels(size: object, where: str) -> None:
+    if not (isinstance(size, list) and len(size) == 2 and all(_is(side, "count") and side > 0 for side in size)):
+        raise RecordError(f"{where} is {_short(size)}; [height, width] in whole pixels is right")
 
 
 def _counts(flops: Mapping[str, Any], where: str) -> None:

@@ -20,6 +20,7 @@ from pyconv.data import PACKAGED, manifest, prepare
 from pyconv.models import build
 from pyconv.train import WEIGHTS, Execution, Interrupted, Trained, train
 from results import provenance
+from results.outcomes import pack
 from results.records import AlreadyRecorded, Metric, Record, record_path, write
 from slurm import weights
 from slurm.distributed import Seat
@@ -162,6 +163,8 @@ def _record(
         experiment=resolved(experiment),
         protocol=resolved(protocol),
         metrics={key: Metric(value, "%", n, se) for key, (value, n, se) in evaluation.metrics.items()},
+        outcomes={key: pack(bits.tolist()) for key, bits in evaluation.correct.items()},
+        observed={"input": list(evaluation.input)},
         expected_samples=evaluation.expected if protocol.samples is None else protocol.samples,
         counted_samples=evaluation.samples,
         complexity=asdict(complexity.count(experiment.model, size)),

@@ -1,8 +1,13 @@
 """Records made up for tests: real specs, invented measurements."""
 
+import base64
+from collections.abc import Sequence
 from dataclasses import replace
+from math import sqrt
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from experiments.recipes import imagenet
 from experiments.spec import Experiment, Protocol, digest, family, fingerprint, resolved
@@ -16,7 +21,9 @@ EXPERIMENT = imagenet(resnet(50))
 
 
 def measurement(experiment: Experiment = EXPERIMENT, protocol: Protocol = CROP, **changes: Any) -> Record:
-    """A valid record; `errors` sets top-1 and top-5."""
+    """A valid record; `errors` sets top-1 and top-5, `right` the images that are right (instead of `errors`)."""
+    if (right := changes.pop("right", None)) is not None:
+        changes = {**scored(**right), **changes}
     top1, top5 = changes.pop("errors", (23.88, 7.06))
     samples = protocol.samples or 50_000
     record = Record(
@@ -27,6 +34,8 @@ def measurement(experiment: Experiment = EXPERIMENT, protocol: Protocol = CROP, 
         experiment=resolved(experiment),
         protocol=resolved(protocol),
         metrics={"top1_err": Metric(top1, "%", samples, None), "top5_err": Metric(top5, "%", samples, None)},
+        outcomes={},
+        observed={},
         expected_samples=protocol.samples,
         counted_samples=samples,
         complexity={"params": 25_557_032, "flops": {"thop-2019": 4_143_000_000}},
@@ -36,11 +45,22 @@ def measurement(experiment: Experiment = EXPERIMENT, protocol: Protocol = CROP, 
         environment={"python": "3.11.7", "torch": "2.14.1", "device": "cpu", "threads": 1},
         job={"id": "1", "executor": "local", "hostname": "node1"},
         timings={"train": 12.5, "test": 1.5},
-        history=[{"epoch": 1, "lr": 0.1, "train_loss": 6.5}],
+        history=[{"epoch": number, "train_loss": 6.5} for number in range(1, experiment.recipe.epochs + 1)],
         deviations=[],
         mini=False,
     )
     return replace(record, **changes)
+
+
+def scored(**right: Sequence[bool]) -> dict[str, Any]:
+    """Metrics and outcomes of a test of which `right` says, metric by metric, which images were right."""
+    metrics = {}
+    for key, bits in right.items():
+        p = sum(not bit for bit in bits) / len(bits)
+        metrics[key] = Metric(100 * p, "%", len(bits), 100 * sqrt(p * (1 - p) / len(bits)))
+    packed = {key: np.packbits(np.array(bits, bool)).tobytes() for key, bits in right.items()}
+    outcomes = {key: base64.b64encode(content).decode() for key, content in packed.items()}
+    return {"metrics": metrics, "outcomes": outcomes, "observed": {"input": [224, 224]}}
 
 
 def counted(

@@ -64,7 +64,7 @@ def test_errors_are_those_of_a_slow_recount(root: Path, crop: int, resize: int, 
     model = TINY.build(seed=0).eval()
     evaluation = imagenet.evaluate(model, data_root=root, crop=crop, resize=resize, batch_size=batch_size)
     rows = np.array(recount(model, root, crop, resize))
-    assert (evaluation.samples, evaluation.expected) == (35, 35)
+    assert (evaluation.samples, evaluation.expected, evaluation.input) == (35, 35, (crop, crop))
     for column, name in enumerate(("top1_err", "top5_err")):
         assert evaluation.correct[name].tolist() == rows[:, column].tolist()
         p = 1 - rows[:, column].mean()
@@ -90,7 +90,7 @@ def _evaluate_rank(rank: int, size: int, root: Path, rendezvous: Path) -> None:
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=size)
     evaluation = imagenet.evaluate(TINY.build(seed=0), data_root=root, crop=16, resize=20, batch_size=3)
-    torch.save([evaluation.metrics, evaluation.samples, evaluation.correct], f"{rendezvous}-{rank}")
+    torch.save([evaluation.metrics, evaluation.samples, evaluation.correct, evaluation.input], f"{rendezvous}-{rank}")
     distributed.destroy_process_group()
 
 
@@ -98,8 +98,9 @@ def test_on_several_ranks_every_image_is_counted_once(root: Path, tmp_path: Path
     multiprocessing.spawn(_evaluate_rank, (2, root, tmp_path / "meet"), nprocs=2)  # 35 images: 18 + 17
     alone = imagenet.evaluate(TINY.build(seed=0), data_root=root, crop=16, resize=20)
     for rank in range(2):
-        metrics, samples, correct = torch.load(f"{tmp_path}/meet-{rank}", weights_only=True)
+        metrics, samples, correct, size = torch.load(f"{tmp_path}/meet-{rank}", weights_only=True)
         assert metrics == alone.metrics
+        assert size == alone.input == (16, 16)
         assert samples == 35
         assert all(torch.equal(correct[name], alone.correct[name]) for name in correct)
 

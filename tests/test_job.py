@@ -51,6 +51,8 @@ def test_it_leaves_one_complete_record_of_what_it_did(done: Any) -> None:
     assert record.experiment == resolved(done.experiment)
     assert record.counted_samples == record.expected_samples == tiny.TESTED
     assert record.metrics["top1_err"].n == tiny.TESTED
+    assert record.observed == {"input": [16, 16]}
+    assert set(record.outcomes) == {"top1_err", "top5_err"}  # and give the metrics, or it could not be read
     assert [entry["epoch"] for entry in record.history] == [1, 2]
     assert record.data["splits"]["train"]["samples"] == tiny.TRAINED
     assert record.environment["threads"] == 1

@@ -1,5 +1,6 @@
 """Evidence survives crashes, races, full disks and forgers, or says that it did not."""
 
+import base64
 import errno
 import json
 import os
@@ -9,20 +10,26 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from math import sqrt
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from evidence import CROP, EXPERIMENT, measurement, save, save_count
+from hypothesis import given
+from hypothesis import strategies as st
 
 from experiments.spec import Protocol, family
 from pyconv.architectures import resnet
 from results import provenance
+from results.outcomes import pack, unpack
 from results.records import (
     AlreadyRecorded,
     Evidence,
     Metric,
+    Record,
     RecordError,
     count_path,
     default_root,
@@ -258,7 +265,7 @@ FORGERIES: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "missing field": (lambda c: c.pop("checkpoint"), "checkpoint is missing"),
     "missing part": (lambda c: c["checkpoint"].pop("sha256"), r"checkpoint\.sha256 is missing"),
     "bad hash": (lambda c: c["checkpoint"].update(sha256="abc"), r"checkpoint\.sha256 .*right: sha256"),
-    "schema from the future": (lambda c: c.update(schema=2), "schema is 2; this program reads schema 1"),
+    "schema from the future": (lambda c: c.update(schema=3), "schema is 3; this program reads schema 1 or 2"),
     "no schema": (lambda c: c.pop("schema"), "schema is None"),
     "unknown kind": (lambda c: c.update(kind="rumour"), "kind is 'rumour'; valid: measurement, count"),
     "edited spec": (lambda c: c["experiment"]["recipe"].update(epochs=9), r"fingerprint is .* record was edited"),
@@ -418,6 +425,100 @@ def test_reading_is_fast_enough_for_ten_thousand(tmp_path: Path) -> None:
 
 
 def test_metrics_may_carry_a_standard_error(tmp_path: Path) -> None:
-    path = save(tmp_path, metrics={"top1_err": Metric(23.9, "%", 50_000, 0.19)})
-    record = read(path)
-    assert record == measurement(metrics={"top1_err": Metric(23.9, "%", 50_000, 0.19)})
+    metrics = {"top1_err": Metric(23.9, "%", 50_000, sqrt(23.9 * 76.1 / 50_000))}
+    path = save(tmp_path, metrics=metrics)
+    assert read(path) == measurement(metrics=metrics)
+    wrong = {"top1_err": Metric(23.9, "%", 50_000, 0.19)}
+    with pytest.raises(RecordError, match=r"top1_err\.se is 0\.19; the value and n give 0\.1907\d+ \(binomial\)"):
+        save(tmp_path / "other", metrics=wrong)
+
+
+FOUR = {"top1_err": [True, False, False, True, False, True, True, False, True, True]}  # ten images, four wrong
+FIVE = {**FOUR, "top5_err": [True, True, False, True, False, True, True, True, True, True]}
+TEN = replace(CROP, samples=10)
+
+
+def scored(tmp_path: Path, change: Callable[[dict[str, Any]], None] = lambda _: None) -> Path:
+    """The file of a record of ten images, edited by `change`."""
+    path = save(tmp_path, EXPERIMENT, TEN, right=FIVE)
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_outcomes_are_numpy_s_bits_and_come_back(tmp_path: Path) -> None:
+    record = read(scored(tmp_path))
+    assert isinstance(record, Record)
+    assert record.metrics["top1_err"].value == 40
+    assert base64.b64decode(record.outcomes["top1_err"]) == bytes([0b10010110, 0b11000000])
+
+
+@given(st.lists(st.booleans(), max_size=100))
+def test_what_is_packed_is_unpacked(right: list[bool]) -> None:
+    text = pack(right)
+    assert base64.b64decode(text) == np.packbits(np.array(right, bool)).tobytes()
+    assert unpack(text, len(right)) == sum(1 << place for place, one in enumerate(reversed(right)) if one)
+    for other in (len(right) + 8, len(right) - 8):
+        if other >= 0:
+            with pytest.raises(ValueError, match="bytes"):
+                unpack(text, other)
+
+
+def bits(*values: int) -> str:
+    return base64.b64encode(bytes(values)).decode()
+
+
+OUTCOME_FORGERIES: dict[str, tuple[dict[str, Any], str]] = {
+    "of no metric": ({"top9_err": bits(150, 192)}, r"outcomes\.top9_err belongs to no metric; valid: top1_err, top5"),
+    "a number": ({"top1_err": 150}, r"outcomes\.top1_err is 150 .*right: text"),
+    "not base64": ({"top1_err": "!!!!"}, r"outcomes\.top1_err is not base64"),
+    "no ASCII": ({"top1_err": "é"}, r"outcomes\.top1_err is not base64"),
+    "a byte short": ({"top1_err": bits(150)}, r"outcomes\.top1_err holds 1 bytes; the bits of 10 images are 2"),
+    "a byte long": ({"top1_err": bits(150, 192, 0)}, r"outcomes\.top1_err holds 3 bytes"),
+    "padding": ({"top1_err": bits(150, 193)}, r"outcomes\.top1_err has bits behind .*last 6 must be zero"),
+    "one more right": ({"top1_err": bits(151, 192)}, r"outcomes\.top1_err has 3 wrong of 10, .*metric is 40"),
+    "first of all but not among five": (
+        {"top1_err": bits(150, 192), "top5_err": bits(0b01111111, 0b01000000)},
+        r"outcomes\.top5_err",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OUTCOME_FORGERIES)
+def test_outcomes_that_are_not_those_of_the_metric_are_refused(tmp_path: Path, name: str) -> None:
+    outcomes, told = OUTCOME_FORGERIES[name]
+    with pytest.raises(RecordError, match=told):
+        read(scored(tmp_path, lambda content: content.update(outcomes=outcomes)))
+
+
+def test_right_at_once_is_right_among_five(tmp_path: Path) -> None:
+    swapped = {"top1_err": FIVE["top1_err"], "top5_err": [not one for one in FIVE["top1_err"]]}
+    with pytest.raises(RecordError, match=r"outcomes\.top5_err is wrong where outcomes\.top1_err is right"):
+        save(tmp_path, EXPERIMENT, TEN, right=swapped)
+
+
+@pytest.mark.parametrize("size", [[224], [224, 224.0], [224, 0], "224x224", None])
+def test_an_observed_input_is_two_numbers_of_pixels(tmp_path: Path, size: object) -> None:
+    with pytest.raises(RecordError, match=r"observed\.input is .*\[height, width\]"):
+        read(scored(tmp_path, lambda content: content.update(observed={"input": size})))
+
+
+def test_a_measurement_of_schema_1_stays_readable(tmp_path: Path) -> None:
+    def age(content: dict[str, Any]) -> None:
+        del content["outcomes"], content["observed"], content["protocol"]["weights"]
+        content["schema"] = 1
+
+    path = edited(tmp_path, age)
+    assert read(path) == measurement()
+    assert Evidence.load(tmp_path).measurement(EXPERIMENT, CROP) == measurement()
+    path.write_text(json.dumps({**json.loads(path.read_text()), "outcomes": {}}))
+    with pytest.raises(RecordError, match="outcomes is not a field of schema 1"):
+        read(path)
+
+
+def test_the_committed_counts_are_still_what_would_be_written() -> None:
+    evidence = Evidence.load(Path(__file__).parent.parent / "results" / "records")
+    assert len(evidence.counts) == 51
+    for place, count in evidence.counts.items():
+        assert (evidence.root / place).read_text(encoding="utf-8") == encode(count)

@@ -43,13 +43,14 @@ class Evaluation:
     """`metrics`: name -> (value in percent, images, binomial standard error in percent).
 
     `samples` were counted of `expected`. `correct`: metric -> one bool an image, in the order of the split's files,
-    so that two networks can be compared in pairs (McNemar).
+    so that two networks can be compared in pairs (McNemar). `input`: height and width of what entered the network.
     """
 
     metrics: dict[str, tuple[float, int, float]]
     samples: int
     expected: int
     correct: dict[str, Tensor]
+    input: tuple[int, int]
 
 
 def training_set(network: Network, recipe: Recipe, data_root: Path, *, seed: int) -> TrainingSet:
@@ -120,13 +121,16 @@ def evaluate(
     world = ranks.current()
     device = torch.device(device)
     right = torch.zeros(len(images), 3, dtype=torch.uint8, device=device)  # counted, top 1, top 5
+    sizes: set[tuple[int, int]] = set()
     own = range(world.rank, len(images), world.size)
     loader = DataLoader(images, batch_size, sampler=own, num_workers=workers, pin_memory=device.type == "cuda")
     training = model.training
     model.eval()
     with torch.inference_mode():
         for pixels, labels, numbers in loader:
-            logits = model(normalise(pixels.to(device, non_blocking=True)))
+            entering = normalise(pixels.to(device, non_blocking=True))
+            sizes.add((entering.shape[-2], entering.shape[-1]))
+            logits = model(entering)
             _check_logits(logits, images.split)
             right[numbers.to(device)] = _score(logits, labels.to(device))
     model.train(training)
@@ -134,7 +138,8 @@ def evaluate(
     assert bool((counts[:, 0] == 1).all()), "an image was not counted exactly once"
     correct = {"top1_err": counts[:, 1].bool(), "top5_err": counts[:, 2].bool()}
     metrics = {name: _error(bits) for name, bits in correct.items()}
-    return Evaluation(metrics, int(counts[:, 0].sum()), len(images), correct)
+    (size,) = ranks.from_first(sizes)  # rank 0 has an image whenever there is one
+    return Evaluation(metrics, int(counts[:, 0].sum()), len(images), correct, size)
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Loss:

@@ -1,0 +1,105 @@
+"""Two networks on the same images: McNemar's test on the images that one of them gets right and the other does not.
+
+b images are right in the first network only, c in the second only (McNemar, Psychometrika 1947). If both erred
+equally often, c would be Binomial(b + c, 1/2): the p-values are exact sums of that distribution in whole numbers,
+two-sided by doubling. `mid_p` counts half of the observed outcome's own probability (Lancaster, JASA 1961): the exact
+test is conservative.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from math import comb, sqrt
+from typing import Any
+
+from results.outcomes import unpack
+from results.records import Record
+from results.verdict import Z
+
+
+@dataclass(frozen=True)
+class Paired:
+    """`n` images, `b` right in the first network only, `c` in the second only. Numbers in points are percent of `n`."""
+
+    n: int
+    b: int
+    c: int
+
+    def __post_init__(self) -> None:
+        if min(self.b, self.c) < 0 or self.n < 1 or self.b + self.c > self.n:
+            raise ValueError(f"b = {self.b} and c = {self.c} of n = {self.n}: both from 0 up, together at most n >= 1")
+
+    @property
+    def difference(self) -> float:
+        """The first network's error minus the second's, in points: (c - b) / n."""
+        return 100 * (self.c - self.b) / self.n
+
+    @property
+    def se(self) -> float:
+        """Standard error of `difference`, in points: sqrt(b + c - (b - c)^2 / n) / n."""
+        return 100 * sqrt(self.b + self.c - (self.b - self.c) ** 2 / self.n) / self.n
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95% interval of `difference`, in points (normal approximation)."""
+        return self.difference - Z * self.se, self.difference + Z * self.se
+
+    @property
+    def p(self) -> float:
+        """Exact two-sided p-value: min(1, 2 P(X <= min(b, c))), X ~ Binomial(b + c, 1/2)."""
+        below, own = self._tail
+        return min(1.0, (below + own) / 2 ** (self.b + self.c - 1)) if self.b + self.c else 1.0
+
+    @property
+    def mid_p(self) -> float:
+        """Two-sided mid-p: 2 P(X < min(b, c)) + P(X = min(b, c))."""
+        below, own = self._tail
+        return (2 * below + own) / 2 ** (self.b + self.c)
+
+    @cached_property
+    def _tail(self) -> tuple[int, int]:
+        """2^(b + c) times P(X < min(b, c)), and times P(X = min(b, c))."""
+        trials, least = self.b + self.c, min(self.b, self.c)
+        own = term = comb(trials, least)
+        below = 0
+        for successes in range(least, 0, -1):
+            term = term * successes // (trials - successes + 1)
+            below += term
+        return below, own
+
+
+def compare(first: Record, second: Record, metric: str = "top1_err") -> Paired:
+    """`metric` of two records image by image; of any protocols, seeds and networks, if the images are the same.
+
+    Raises ValueError saying why two records cannot be paired.
+    """
+    for record in (first, second):
+        if metric not in record.outcomes:
+            raise ValueError(
+                f"{_told(record)} does not say which images were right by {metric}; test again to record it"
+            )
+    if (names := (first.data["name"], second.data["name"]))[0] != names[1]:
+        raise ValueError(f"{_told(first)} was tested on {names[0]}, {_told(second)} on {names[1]}: use the same data")
+    ours, theirs = _tested(first), _tested(second)
+    if ours["sha256"] != theirs["sha256"]:
+        raise ValueError(
+            f"{_told(first)} and {_told(second)} were tested on different images (manifests {ours['sha256'][:12]} and "
+            f"{theirs['sha256'][:12]}): use the same split of the same copy"
+        )
+    n = first.metrics[metric].n
+    if n != second.metrics[metric].n:
+        raise ValueError(f"{_told(first)} counted {n} images, {_told(second)} {second.metrics[metric].n}: test again")
+    a, b = (unpack(record.outcomes[metric], n) for record in (first, second))
+    return Paired(n, (a & ~b).bit_count(), (b & ~a).bit_count())
+
+
+def _tested(record: Record) -> dict[str, Any]:
+    """The manifest of the split that `record` was tested on."""
+    split = record.protocol["split"]
+    if split not in record.data["splits"]:
+        raise ValueError(f"{_told(record)} has no manifest of {split}, on which it was tested: test again")
+    manifest: dict[str, Any] = record.data["splits"][split]
+    return manifest
+
+
+def _told(record: Record) -> str:
+    return f"{record.name} (seed {record.seed}, {record.protocol['key']})"
