@@ -125,6 +125,7 @@ def _cell(cell: Cell, page: Sheet) -> dict[str, Any]:
         "n": cell.n,
         "se": _rounded(cell.se),
         "conventions": cell.conventions,
+        "departures": list(cell.departures),
         "footnotes": list(page.marks(cell)),
         "records": list(cell.records),
     }

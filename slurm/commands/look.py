@@ -113,6 +113,7 @@ def _cell(cell: cells.Cell) -> dict[str, Any]:
         "delta": cell.delta,
         "verdict": cell.verdict,
         "reason": cell.reason,
+        "departures": list(cell.departures),
         "texts": [cell.published_text, cell.measured_text, cell.delta_text],
     }
 
