@@ -99,9 +99,16 @@ def _keep(job: Job, trained: Trained, about: Mapping[str, Any]) -> Weights:
     """Say that the training is finished."""
     path = trained.checkpoint
     shared = {name: getattr(trained, name) for name in ("sha256", "history", "timings", "data", "deviations")}
-    made = Weights(path.name, bytes=path.stat().st_size, **shared, **about)
+    made = Weights(path.name, bytes=path.stat().st_size, best=_best(trained), **shared, **about)
     weights.write(job.folder, made)
     return made
+
+
+def _best(trained: Trained) -> dict[str, Any]:
+    if trained.best is None or trained.best_epoch is None:
+        return {}
+    digest = weights.digest_of(trained.best)
+    return {"file": trained.best.name, "sha256": digest, "epoch": trained.best_epoch}
 
 
 def _initial_weights(job: Job) -> dict[str, Tensor] | None:
@@ -113,13 +120,14 @@ def _initial_weights(job: Job) -> dict[str, Tensor] | None:
 def _test_all(job: Job, seat: Seat, missing: tuple[Protocol, ...], made: Weights, about: Mapping[str, Any]) -> None:
     """Test and record protocol by protocol; of two lives the first one's record is kept."""
     model = build(job.experiment.model)
-    model.load_state_dict(load_weights(job.folder / made.file))
     model.to(ranks.device(job.device))
     tell = Teller(job.unit_folder, seat.job) if job.part == "test" and seat.rank == 0 else None
-    origin = _trained_here(job, made)
     for number, protocol in enumerate(missing):
         if tell is not None:
             tell.say(number / len(missing), f"testing {protocol.key}")
+        file, digest, epoch = weights.tested(job.folder, made, protocol.weights)
+        model.load_state_dict(load_weights(file))
+        origin = _trained_here(made, digest, epoch)
         record = test(job, seat, protocol, origin, model, about)
         if record is not None:
             _write(record, record_path(job.records, job.experiment, protocol))
@@ -127,11 +135,10 @@ def _test_all(job: Job, seat: Seat, missing: tuple[Protocol, ...], made: Weights
         tell.say(1.0, "tested")
 
 
-def _trained_here(job: Job, made: Weights) -> Origin:
-    """What a record says of the weights that a training of this program left."""
+def _trained_here(made: Weights, sha256: str, epochs: int) -> Origin:
+    """What a record says of the weights that `epochs` epochs of a training of this program left."""
     training = {"code": made.code, "environment": made.environment, "job": made.job}
-    epochs = job.experiment.recipe.epochs
-    checkpoint = {"source": "trained", "sha256": made.sha256, "epochs": epochs, "training": training}
+    checkpoint = {"source": "trained", "sha256": sha256, "epochs": epochs, "training": training}
     return Origin(checkpoint, dict(made.data["splits"]), made.timings, made.history, list(made.deviations))
 
 

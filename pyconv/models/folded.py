@@ -7,7 +7,6 @@ function with one pass less over the maps, equal up to the rounding of float32.
 import copy
 from itertools import pairwise
 
-import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights
@@ -35,6 +34,7 @@ def folded(model: nn.Module) -> nn.Module:
 
 def _pairs(module: nn.Module) -> tuple[tuple[str, str], ...]:
     """The names of the convolutions of a module and of the batch norms right behind them."""
+    names: tuple[tuple[str, str], ...] = ()
     match module:
         case ResNet() | NonLocal():
             names = (("conv1", "bn1"), ("conv", "bn"))
@@ -45,9 +45,7 @@ def _pairs(module: nn.Module) -> tuple[tuple[str, str], ...]:
         case PreActivation():
             names = _PRE
         case nn.Sequential():
-            return tuple(pair for pair in pairwise(dict(module.named_children())) if _is_pair(module, *pair))
-        case _:
-            return ()
+            names = tuple(pairwise(dict(module.named_children())))
     return tuple(pair for pair in names if _is_pair(module, *pair))
 
 
@@ -58,18 +56,13 @@ def _is_pair(module: nn.Module, convolution: str, norm: str) -> bool:
 
 def _fold(module: nn.Module, convolution: str, norm: str) -> None:
     first, second = getattr(module, convolution), getattr(module, norm)
-    parts = list(first.levels) if isinstance(first, PyConv) else [first]
     start = 0
-    for part in parts:
+    for part in first.levels if isinstance(first, PyConv) else [first]:
+        assert isinstance(part, (nn.Conv2d, nn.Conv3d))
         own = slice(start, start + part.out_channels)
+        statistics = (second.running_mean[own], second.running_var[own], second.eps)
         part.weight, part.bias = fuse_conv_bn_weights(
-            part.weight,
-            part.bias,
-            second.running_mean[own],
-            second.running_var[own],
-            second.eps,
-            second.weight[own],
-            second.bias[own],
+            part.weight, part.bias, *statistics, second.weight[own], second.bias[own]
         )
         start = own.stop
     setattr(module, norm, nn.Identity())
