@@ -94,13 +94,13 @@ class Progress:
             **seen.entry(),
         }
 
-    def is_best(self, entry: dict[str, Any], metric: str) -> bool:
-        """Whether the entry's `metric` (lower is better) is below that of every epoch before."""
-        return metric in entry and all(entry[metric] < past[metric] for past in self.history if metric in past)
+    def best_epoch(self, metric: str) -> int | None:
+        """The first epoch of the history, from 1, with the lowest `metric`; None where none has it."""
+        validated = [entry for entry in self.history if metric in entry]
+        return min(validated, key=lambda entry: entry[metric])["epoch"] if validated else None
 
-    def close_epoch(self, entry: dict[str, Any]) -> None:
+    def next_epoch(self) -> None:
         """The next epoch begins."""
-        self.history.append(entry)
         self.epoch, self.step, self.totals, self.seen = self.epoch + 1, 0, [0.0, 0.0, 0.0], Seen()
 
 

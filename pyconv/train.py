@@ -56,14 +56,15 @@ class Execution:
 class Trained:
     """`checkpoint`: the file of the weights, for `pyconv.checkpoints.load_weights`; `sha256`: of that file.
 
-    `best`: the file of the weights of the epoch whose validation error was the lowest, the first one of equals; None
-    where nothing was validated. `history`: one dict an epoch. `timings`: seconds. `data`: name and manifests of the
-    splits. `deviations`: sentences, where the run had to leave its recipe.
+    `best`, `best_epoch`: the file of the weights of the epoch (from 1) whose validation error was the lowest, the first
+    one of equals; None where nothing was validated. `history`: one dict an epoch. `timings`: seconds. `data`: name and
+    manifests of the splits. `deviations`: sentences, where the run had to leave its recipe.
     """
 
     checkpoint: Path
     sha256: str
     best: Path | None
+    best_epoch: int | None
     history: list[dict[str, Any]]
     timings: dict[str, float]
     data: dict[str, Any]
@@ -164,9 +165,10 @@ class _Run:
         entry = progress.entry(self._sum(progress.totals), self._seen(), self.optimisation.lr)
         if self.execution.validate_every and self._due(self.execution.validate_every):
             entry |= self._validate()
-            if self.world.rank == 0 and progress.is_best(entry, self.task.SELECTED_BY):
-                checkpoints.save_weights(self.run_dir / BEST, self.optimisation.model.state_dict(), self.key)
-        progress.close_epoch(entry)
+        progress.history.append(entry)
+        if self.world.rank == 0 and progress.best_epoch(self.task.SELECTED_BY) == entry["epoch"]:
+            checkpoints.save_weights(self.run_dir / BEST, self.optimisation.model.state_dict(), self.key)
+        progress.next_epoch()
         if self.on_epoch:
             self.on_epoch(entry)
 
@@ -188,9 +190,11 @@ class _Run:
             digest = checkpoints.save_weights(path, self.optimisation.model.state_dict(), self.key)
         digest = ranks.from_first(digest)
         progress = self.progress
-        validated = any(self.task.SELECTED_BY in entry for entry in progress.history)
-        best = self.run_dir / BEST if validated else None
-        return Trained(path, digest, best, progress.history, progress.timings, progress.data, self.deviations)
+        best_epoch = progress.best_epoch(self.task.SELECTED_BY)
+        best = None if best_epoch is None else self.run_dir / BEST
+        return Trained(
+            path, digest, best, best_epoch, progress.history, progress.timings, progress.data, self.deviations
+        )
 
     def _step(self, micro_batches: list[MicroBatch]) -> None:
         epoch, step, steps = self.progress.epoch, self.progress.step, self.batches.steps

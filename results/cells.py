@@ -209,11 +209,20 @@ def _run_s_count(cell: Cell, table: Table, row: Row, evidence: Evidence) -> Cell
 
 
 def _measured(cell: Cell, experiment: Experiment, protocol: Protocol | None, evidence: Evidence) -> Cell:
-    """A cell of accuracy, from the records of all seeds; mini records stay in mini tables and others out of them."""
-    found = evidence.seeds(experiment, protocol) if protocol else []
-    strays = [r for r in found if r.mini != cell.mini or cell.column.metric not in r.metrics]
-    records = [r for r in found if r not in strays]
-    cell = replace(cell, problems=tuple(_stray(cell, record, evidence) for record in strays))
+    """A cell of accuracy, from the records of all seeds; mini records stay in mini tables and others out of them.
+
+    Weights from a file are shown in the place of a training only where there is none, and never averaged with one.
+    """
+    trained = evidence.seeds(experiment, protocol) if protocol else []
+    files = evidence.from_files(experiment, protocol) if protocol else []
+    strays = [r for r in [*trained, *files] if r.mini != cell.mini or cell.column.metric not in r.metrics]
+    seeds, others = ([r for r in found if r not in strays] for found in (trained, files))
+    records = seeds or others[:1]
+    cell = replace(
+        cell,
+        problems=tuple(_stray(cell, record, evidence) for record in strays),
+        footnotes=(*cell.footnotes, *(_from_file(cell, record, records) for record in others)),
+    )
     if not records:
         if cell.published == "-":
             return replace(cell, reason="the paper prints a dash: nothing to compare with")
@@ -223,7 +232,7 @@ def _measured(cell: Cell, experiment: Experiment, protocol: Protocol | None, evi
     cell = replace(
         cell,
         measured=fmean(metric.value for metric in metrics) / cell.column.scale,
-        seeds=len(records),
+        seeds=len(seeds),
         n=metrics[0].n,
         se=fmean(errors) if errors else None,
         uncertainty=measured_uncertainty(records, cell.column),
@@ -234,7 +243,20 @@ def _measured(cell: Cell, experiment: Experiment, protocol: Protocol | None, evi
         return replace(cell, reason=MINI)
     if not isinstance(cell.published, (int, float)):
         return _judged(cell, Judgement("INCONCLUSIVE", "no readable printed number to compare with", None, None))
-    return _judged(cell, measured_verdict(records, cell.published, cell.column, known(cell.target)))
+    judgement = measured_verdict(records, cell.published, cell.column, known(cell.target))
+    if not seeds:
+        judgement = replace(judgement, reason=f"weights from a file, not trained here: {judgement.reason}")
+    return _judged(cell, judgement)
+
+
+def _from_file(cell: Cell, record: Record, shown: Sequence[Record]) -> str:
+    """The footnote of weights that were not trained here; their number where the cell shows another."""
+    weights = record.checkpoint
+    about = f"{weights['file']} (SHA-256 {weights['sha256'][:8]}...), {weights['layout']}"
+    if record in shown:
+        return f"Released weights, not trained here: {about}."
+    value = printed(record.metrics[cell.column.metric].value, cell.column)
+    return f"Released weights, not trained here, give {value} {cell.column.unit}: {about}."
 
 
 def _marked(cell: Cell, records: Sequence[Record]) -> Cell:

@@ -1,6 +1,7 @@
 """Evidence: one measurement, one JSON file, written once, with everything that is needed to judge it.
 
     <root>/<name>-<family>/seed-<s>/<protocol>.json     a Record: one experiment, one seed, one test protocol
+    <root>/<name>-<family>/released-<8 hex>/<protocol>.json   a Record of weights that were not trained here
     <root>/counts/<name>-<digest>-<HxW>.json            a CountRecord: one network at one input size
 
 A file is complete or not there: it is written under a name of its own, synced, and linked into place without
@@ -34,6 +35,7 @@ __all__ = [
     "default_root",
     "read",
     "record_path",
+    "released_path",
     "write",
 ]
 
@@ -85,6 +87,11 @@ class Record:
     mini: bool
 
     @property
+    def released(self) -> bool:
+        """The weights come from a file: the network is the experiment's, its training is not known to be."""
+        return self.checkpoint.get("source") == "released"
+
+    @property
     def complete(self) -> bool:
         """Every expected sample was counted, once."""
         return self.expected_samples is None or self.counted_samples == self.expected_samples
@@ -122,6 +129,12 @@ def record_path(root: Path, experiment: Experiment, protocol: Protocol) -> Path:
     if not folder.exists():
         folder = next(iter(sorted(root.glob(f"*-{family(experiment)}"))), folder)
     return folder / f"seed-{experiment.seed}" / f"{protocol.key}.json"
+
+
+def released_path(root: Path, experiment: Experiment, protocol: Protocol, sha256: str) -> Path:
+    """Where the record of weights from a file belongs: beside the seeds of `experiment`, never among them."""
+    trained = record_path(root, experiment, protocol)
+    return trained.parents[1] / f"released-{sha256[:8]}" / trained.name
 
 
 def count_path(root: Path, network: Network, input_size: tuple[int, ...]) -> Path:
@@ -211,11 +224,15 @@ def _migrated(content: dict[str, Any], path: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Every valid record under `root`, by its place; `problems`: files that are not evidence, and why."""
+    """Every valid record under `root`, by its place; `problems`: files that are not evidence, and why.
+
+    `released`: records of weights that were not trained here; no training counts as done because of them.
+    """
 
     root: Path
     records: Mapping[str, Record] = field(default_factory=dict)
     counts: Mapping[str, CountRecord] = field(default_factory=dict)
+    released: Mapping[str, Record] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
 
     @classmethod
@@ -227,6 +244,7 @@ class Evidence:
         root = default_root() if root is None else root
         records: dict[str, Record] = {}
         counts: dict[str, CountRecord] = {}
+        released: dict[str, Record] = {}
         problems: list[str] = []
         known: set[tuple[str, ...]] = set()
         for path in sorted(root.rglob("*.json*")):
@@ -239,10 +257,10 @@ class Evidence:
                 problems.append(str(error).replace(str(path), place))
                 continue
             if isinstance(record, Record):
-                records[place] = record
+                (released if record.released else records)[place] = record
             else:
                 counts[place] = record
-        return cls(root, records, counts, tuple(problems))
+        return cls(root, records, counts, released, tuple(problems))
 
     def measurement(self, experiment: Experiment, protocol: Protocol) -> Record | None:
         """The record of exactly this run (its seed included) under exactly this protocol."""
@@ -252,6 +270,14 @@ class Evidence:
     def seeds(self, experiment: Experiment, protocol: Protocol) -> list[Record]:
         """The records of this run and of those that differ from it in the seed only, by seed."""
         return list(self._measurements.get((family(experiment), digest(protocol)), []))
+
+    def from_files(self, experiment: Experiment, protocol: Protocol) -> list[Record]:
+        """The records of weights that were not trained here, of this run's network and recipe, in their places' order.
+
+        They stand for no seed, so those of the family's other seeds are among them.
+        """
+        wanted = (family(experiment), digest(protocol))
+        return [r for _, r in sorted(self.released.items()) if (r.family, digest_resolved(r.protocol)) == wanted]
 
     def count(self, network: Network, input_size: tuple[int, ...] | None = None) -> CountRecord | None:
         """The counts of `network` at `input_size` (default: its own)."""
@@ -263,7 +289,10 @@ class Evidence:
 
     @cached_property
     def _places(self) -> dict[int, str]:
-        return {id(record): place for place, record in [*self.records.items(), *self.counts.items()]}
+        return {id(record): place for place, record in self._all()}
+
+    def _all(self) -> list[tuple[str, AnyRecord]]:
+        return [*self.records.items(), *self.released.items(), *self.counts.items()]
 
     @cached_property
     def _measurements(self) -> dict[tuple[str, str], list[Record]]:
@@ -282,8 +311,11 @@ def _read_evidence(path: Path, known: set[tuple[str, ...]]) -> AnyRecord:
     if path.suffix == ".invalid":
         raise RecordError(f"{path}: was found torn or invalid and moved aside; delete it when it has been looked at")
     record = _check_evidence(_text(path), path)
+    identity: tuple[str, ...]
     if isinstance(record, Record):
         identity = (record.fingerprint, digest_resolved(record.protocol))
+        if record.released:
+            identity += (str(record.checkpoint["sha256"]),)
     else:
         identity = (record.network_digest, _size(record.input_size))
     if identity in known:
@@ -311,7 +343,8 @@ def _check_place(record: AnyRecord, path: Path) -> None:
         wanted = f"counts/<name>{ending}"
     else:
         folder, seed, name = path.parts[-3:] if len(path.parts) >= 3 else ("", "", "")
-        wanted = f"<name>-{record.family}/seed-{record.seed}/{record.protocol['key']}.json"
+        run = f"released-{record.checkpoint['sha256'][:8]}" if record.released else f"seed-{record.seed}"
+        wanted = f"<name>-{record.family}/{run}/{record.protocol['key']}.json"
         right = folder.endswith(f"-{record.family}") and wanted.endswith(f"/{seed}/{name}")
     if not right:
         raise RecordError(f"{path}: the content belongs in {wanted}; the file was moved, renamed or edited")

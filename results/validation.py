@@ -52,6 +52,8 @@ ERROR_RATES = ("top1_err", "top5_err")
 METRIC_FIELDS = {"value": "number", "unit": "text", "n": "count", "se": "number or null"}
 COMPLEXITY_FIELDS = {"params": "count", "flops": "object"}
 CHECKPOINT_FIELDS = {"sha256": "sha256", "epochs": "count"}
+# Of weights that were not trained here: where they came from; how long they were trained is not known.
+RELEASED_FIELDS = {"sha256": "sha256", "file": "text", "layout": "text", "epochs": "null"}
 DATA_FIELDS = {"name": "text", "splits": "object"}
 SPLIT_FIELDS = {"samples": "count", "classes": "count", "sha256": "sha256"}
 CODE_FIELDS = {"commit": "text or null", "dirty": "true or false or null", "diff_sha256": "sha256 or null"}
@@ -95,7 +97,7 @@ def check_record(values: Mapping[str, Any], where: Path | str) -> None:
         _pixels(values["observed"]["input"], f"{where}: observed.input")
     _part(values, "complexity", COMPLEXITY_FIELDS, where)
     _counts(values["complexity"]["flops"], f"{where}: complexity.flops")
-    _part(values, "checkpoint", CHECKPOINT_FIELDS, where)
+    _checkpoint(values, where)
     _part(values, "data", DATA_FIELDS, where)
     for split, content in values["data"]["splits"].items():
         _object(content, SPLIT_FIELDS, f"{where}: data.splits.{split}")
@@ -162,6 +164,14 @@ def _identity(values: Mapping[str, Any], where: Path | str) -> None:
     _typed(protocol.get("key"), "text", f"{where}: protocol.key")
     if protocol.get("samples") is not None:
         _same("expected_samples", values["expected_samples"], protocol["samples"], where)
+
+
+def _checkpoint(values: Mapping[str, Any], where: Path | str) -> None:
+    """Records from before there were others do not say that their weights were trained."""
+    source = values["checkpoint"].get("source", "trained")
+    if source not in ("trained", "released"):
+        raise RecordError(f"{where}: checkpoint.source is {_short(source)}; valid: trained, released")
+    _part(values, "checkpoint", RELEASED_FIELDS if source == "released" else CHECKPOINT_FIELDS, where)
 
 
 def _same(field: str, value: object, right: object, where: Path | str) -> None:

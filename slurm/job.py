@@ -21,7 +21,7 @@ from slurm.weights import TRAINED, WeightsError
 if TYPE_CHECKING:
     from submitit.helpers import DelayedSubmission
 
-__all__ = ["TRAINED", "Job", "Part", "progress_of", "run_folder", "trained", "unit_folder"]
+__all__ = ["TRAINED", "Job", "Part", "progress_of", "recorded", "run_folder", "trained", "unit_folder"]
 
 Part = Literal["all", "train", "test"]
 # Seconds in which an error that follows a signal may turn out to be the end of this process: other ranks and readers
@@ -78,15 +78,7 @@ class Job:
 
     def record(self, protocol: Protocol) -> Record | None:
         """The valid, complete record that stands on disk, if one does."""
-        path = record_path(self.records, self.experiment, protocol)
-        if not path.exists():
-            return None
-        try:
-            record = read(path)
-        except RecordError:
-            return None
-        right = isinstance(record, Record) and record.complete and record.protocol == resolved(protocol)
-        return record if right and isinstance(record, Record) else None
+        return recorded(record_path(self.records, self.experiment, protocol), protocol)
 
     def __call__(self) -> list[str]:
         """Do what is left of this job's part, going on from the last checkpoint; returns where the records stand."""
@@ -110,6 +102,18 @@ class Job:
         if "SUBMITIT_EXECUTOR" in os.environ:  # a signal in the instant before `__call__` may be doubled as well
             only_once()
         return DelayedSubmission(self)
+
+
+def recorded(path: Path, protocol: Protocol) -> Record | None:
+    """The valid, complete record of a test by `protocol` at `path`, if one stands there."""
+    if not path.exists():
+        return None
+    try:
+        record = read(path)
+    except RecordError:
+        return None
+    right = isinstance(record, Record) and record.complete and record.protocol == resolved(protocol)
+    return record if right and isinstance(record, Record) else None
 
 
 def run_folder(runs: Path, experiment: Experiment) -> Path:

@@ -5,7 +5,7 @@ Every rank of a job runs this; rank 0 alone writes.
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -30,11 +30,25 @@ from slurm.telling import Teller
 from slurm.weights import Weights, WeightsError
 
 
+@dataclass(frozen=True)
+class Origin:
+    """Where weights under test come from, in the words of their record: the fields of the same names.
+
+    `splits`: manifests of the data that they were trained on, as far as it is known.
+    """
+
+    checkpoint: dict[str, Any]
+    splits: dict[str, Any] = field(default_factory=dict)
+    timings: dict[str, float] = field(default_factory=dict)
+    history: list[dict[str, float]] = field(default_factory=list)
+    deviations: list[str] = field(default_factory=list)
+
+
 def work(job: Job, seat: Seat, interrupts: Interrupts) -> None:
     """What is left of the job's part. Provenance comes first: the code that began the run."""
     torch.set_num_threads(job.threads)
     first = seat.rank == 0
-    about = _about(job, seat) if first else {}
+    about = provenance_of(job, seat) if first else {}
     # Rank 0's word: another life may be writing while the ranks look.
     missing = ranks.from_first(job.missing() if first and job.part != "train" else ())
     if not missing and job.part != "train":
@@ -85,9 +99,16 @@ def _keep(job: Job, trained: Trained, about: Mapping[str, Any]) -> Weights:
     """Say that the training is finished."""
     path = trained.checkpoint
     shared = {name: getattr(trained, name) for name in ("sha256", "history", "timings", "data", "deviations")}
-    made = Weights(path.name, bytes=path.stat().st_size, **shared, **about)
+    made = Weights(path.name, bytes=path.stat().st_size, best=_best(trained), **shared, **about)
     weights.write(job.folder, made)
     return made
+
+
+def _best(trained: Trained) -> dict[str, Any]:
+    if trained.best is None or trained.best_epoch is None:
+        return {}
+    digest = weights.digest_of(trained.best)
+    return {"file": trained.best.name, "sha256": digest, "epoch": trained.best_epoch}
 
 
 def _initial_weights(job: Job) -> dict[str, Tensor] | None:
@@ -99,17 +120,26 @@ def _initial_weights(job: Job) -> dict[str, Tensor] | None:
 def _test_all(job: Job, seat: Seat, missing: tuple[Protocol, ...], made: Weights, about: Mapping[str, Any]) -> None:
     """Test and record protocol by protocol; of two lives the first one's record is kept."""
     model = build(job.experiment.model)
-    model.load_state_dict(load_weights(job.folder / made.file))
     model.to(ranks.device(job.device))
     tell = Teller(job.unit_folder, seat.job) if job.part == "test" and seat.rank == 0 else None
     for number, protocol in enumerate(missing):
         if tell is not None:
             tell.say(number / len(missing), f"testing {protocol.key}")
-        record = _test(job, seat, protocol, made, model, about)
+        file, digest, epoch = weights.tested(job.folder, made, protocol.weights)
+        model.load_state_dict(load_weights(file))
+        origin = _trained_here(made, digest, epoch)
+        record = test(job, seat, protocol, origin, model, about)
         if record is not None:
             _write(record, record_path(job.records, job.experiment, protocol))
     if tell is not None:
         tell.say(1.0, "tested")
+
+
+def _trained_here(made: Weights, sha256: str, epochs: int) -> Origin:
+    """What a record says of the weights that `epochs` epochs of a training of this program left."""
+    training = {"code": made.code, "environment": made.environment, "job": made.job}
+    checkpoint = {"source": "trained", "sha256": sha256, "epochs": epochs, "training": training}
+    return Origin(checkpoint, dict(made.data["splits"]), made.timings, made.history, list(made.deviations))
 
 
 def _write(record: Record, path: Path) -> None:
@@ -119,10 +149,10 @@ def _write(record: Record, path: Path) -> None:
         print(f"{path} stood already: the first record is kept", flush=True)
 
 
-def _test(
-    job: Job, seat: Seat, protocol: Protocol, made: Weights, model: nn.Module, about: Mapping[str, Any]
+def test(
+    job: Job, seat: Seat, protocol: Protocol, origin: Origin, model: nn.Module, about: Mapping[str, Any]
 ) -> Record | None:
-    """The record of one test of the trained `model`, on rank 0."""
+    """The record of one test of `model`, whose weights come from `origin`, on rank 0."""
     started = time.perf_counter()
     root = _data_root(job, protocol.data)
     evaluation = import_module(f"pyconv.tasks.{job.experiment.task}").evaluate(
@@ -137,24 +167,23 @@ def _test(
     if seat.rank:
         return None
     seconds = time.perf_counter() - started
-    return _record(job, protocol, made, evaluation, root, seconds, about)
+    return _record(job, protocol, origin, evaluation, root, seconds, about)
 
 
 def _record(
     job: Job,
     protocol: Protocol,
-    made: Weights,
+    origin: Origin,
     evaluation: Any,
     root: Path,
     seconds: float,
     about: Mapping[str, Any],
 ) -> Record:
     experiment = job.experiment
-    splits = dict(made.data["splits"])
+    splits = dict(origin.splits)
     if protocol.data != experiment.recipe.data or protocol.split not in splits:
         splits[protocol.split] = manifest(root, protocol.split)
     size = (*experiment.model.input_size[:-2], protocol.crop, protocol.crop)
-    training = {"code": made.code, "environment": made.environment, "job": made.job}
     return Record(
         name=experiment.name,
         fingerprint=fingerprint(experiment),
@@ -168,17 +197,17 @@ def _record(
         expected_samples=evaluation.expected if protocol.samples is None else protocol.samples,
         counted_samples=evaluation.samples,
         complexity=asdict(complexity.count(experiment.model, size)),
-        checkpoint={"sha256": made.sha256, "epochs": experiment.recipe.epochs, "training": training},
+        checkpoint=origin.checkpoint,
         data={"name": protocol.data, "splits": splits},
-        timings={**made.timings, "test": seconds},
-        history=made.history,
-        deviations=list(made.deviations),
+        timings={**origin.timings, "test": seconds},
+        history=origin.history,
+        deviations=origin.deviations,
         mini=job.mini,
         **about,
     )
 
 
-def _about(job: Job, seat: Seat) -> dict[str, Any]:
+def provenance_of(job: Job, seat: Seat) -> dict[str, Any]:
     """Provenance of what this process makes: code, environment, job."""
     return {
         "code": dict(provenance.code() if job.code is None else job.code),

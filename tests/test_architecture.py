@@ -13,7 +13,7 @@ PACKAGES = ("pyconv", "experiments", "results", "slurm")
 INSIDE = ("layers", "models", "tasks", "train")
 LEAVES = ("complexity", "data", "recipe")  # for their neighbours on the right: they import neither tasks nor train
 HEAVY = ("torch", "torchvision", "pandas", "submitit", "jinja2", "fvcore")
-WHOLLY_HEAVY = ("slurm.measure", "slurm.cluster")  # what a node runs; what talks to submitit
+WHOLLY_HEAVY = ("slurm.measure", "slurm.trial", "slurm.cluster")  # what tests and trains; what talks to submitit
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -74,6 +74,7 @@ def test_only_the_library_and_late_imports_know_torch() -> None:
     [
         "slurm.cli",
         "slurm.commands.run",
+        "slurm.commands.eval",
         "slurm.commands.plan",
         "slurm.commands.submit",
         "slurm.commands.status",

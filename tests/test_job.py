@@ -84,6 +84,32 @@ def test_its_error_is_that_of_its_weights_by_hand(done: Any, data: Path) -> None
     assert done.record(tiny.CROP).metrics["top1_err"].value == pytest.approx(100 * wrong / tiny.TESTED)
 
 
+def test_the_best_epochs_weights_are_tested_where_the_protocol_says_so(done: Any) -> None:
+    protocol = replace(tiny.CROP, key="crop16-best", weights="best")
+    job = replace(done, protocols=(protocol,))
+    job()
+    record = job.record(protocol)
+    errors = [entry["top1_err"] for entry in record.history]
+    assert record.checkpoint["epochs"] == 1 + errors.index(min(errors))
+    assert record.checkpoint["sha256"] == weights.digest_of(job.folder / "best.pt")
+    assert record.protocol["weights"] == "best"
+
+
+@pytest.mark.parametrize("damage", ["gone", "changed", "never validated"])
+def test_best_weights_that_are_not_there_are_told(
+    damage: str, done: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = weights.sound(done.folder)
+    if damage == "changed":
+        (tmp_path / "best.pt").write_bytes(b"x")
+    elif damage == "never validated":
+        monkeypatch.setattr(weights, "digest_of", lambda _: pytest.fail("there is no file to read"))
+        made = replace(made, best={})
+    words = {"gone": "cannot be read", "changed": "its SHA-256 is", "never validated": "no epoch was validated"}
+    with pytest.raises(WeightsError, match=words[damage]):
+        weights.tested(tmp_path, made, "best")
+
+
 def test_params_in_the_record_are_the_built_models(done: Any) -> None:
     params = sum(parameter.numel() for parameter in done.experiment.model.build().parameters())
     assert done.record(tiny.CROP).complexity["params"] == params

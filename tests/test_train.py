@@ -218,33 +218,62 @@ def stop_after(polls: int) -> Callable[[], bool]:
     return lambda: next(counter) == polls
 
 
+@pytest.mark.parametrize("cutmix", [0.0, 1.0], ids=["plain", "cutmix"])
 @pytest.mark.parametrize("precision", ["fp32", "amp"])
-def test_interrupted_anywhere_and_resumed_gives_the_same_bits(
-    precision: Literal["fp32", "amp"], root: Path, tmp_path: Path
+def test_interrupted_at_25_random_points_and_resumed_gives_the_same_bits(
+    precision: Literal["fp32", "amp"], cutmix: float, root: Path, tmp_path: Path
 ) -> None:
-    recipe = replace(RECIPE, precision=precision)
+    recipe = replace(RECIPE, precision=precision, augment=replace(RECIPE.augment, cutmix_prob=cutmix))
     uninterrupted = run(root, tmp_path / "whole", recipe)
-    assert any("train_loss" in entry for entry in uninterrupted.history)
-    rng = random.Random(precision)
-    for trial in range(4):
-        folder, lives, trained = tmp_path / f"trial{trial}", 0, None
+    rng, interruptions, trial = random.Random(f"{precision} {cutmix}"), 0, 0
+    while interruptions < 25:
+        trial += 1
+        folder, trained = tmp_path / f"trial{trial}", None
         seen: list[tuple[int, int]] = []
         while trained is None:
-            lives += 1
             try:
                 trained = run(
                     root,
                     folder,
                     recipe,
-                    should_stop=stop_after(rng.randrange(1, 9)),
+                    should_stop=stop_after(rng.randrange(1, 5)),
                     on_step=lambda report, seen=seen: seen.append((report.epoch, report.step)),
                 )
             except Interrupted:
-                continue
-        assert lives > 1
+                interruptions += 1
         assert seen == [(epoch, step) for epoch in (1, 2, 3) for step in (1, 2, 3, 4)]
         assert trained.sha256 == uninterrupted.sha256
         assert measured(trained) == measured(uninterrupted)
+        assert best_bytes(trained) == best_bytes(uninterrupted)
+
+
+def best_bytes(trained: Trained) -> bytes:
+    assert trained.best is not None
+    return trained.best.read_bytes()
+
+
+def test_the_history_says_what_the_steps_did(root: Path, tmp_path: Path) -> None:
+    """Four steps of 20, 20, 20 and 10 images, micro-batches of eight: what the loop saw, against arithmetic."""
+    trained = run(root, tmp_path)
+    for number, entry in enumerate(trained.history):
+        assert (entry["steps"], entry["samples"], entry["batch"]) == (4, 70, [10, 20])
+        assert (entry["norm_batch"], entry["input"]) == (8, [16, 16])
+        trace = [lr for lr, steps in entry["lrs"] for _ in range(int(steps))]
+        assert trace == [RECIPE.lr_at(4 * number + step, 4) for step in range(4)]
+
+
+def test_the_best_epochs_weights_are_kept(root: Path, tmp_path: Path) -> None:
+    kept: list[Tensor] = []
+    folder = tmp_path / "run"
+    trained = run(root, folder, on_epoch=lambda _: kept.append(load_weights(folder / "best.pt")["fc.weight"]))
+    errors = [entry["top1_err"] for entry in trained.history]
+    best = errors.index(min(errors))
+    assert trained.best_epoch == best + 1
+    assert trained.best == folder / "best.pt"
+    assert all(torch.equal(weights, kept[best]) for weights in kept[best:])
+    model = build(TINY)
+    model.load_state_dict(load_weights(trained.best))
+    assert imagenet.validate(model, RECIPE, root, device=torch.device("cpu"))["top1_err"] == errors[best]
 
 
 def test_a_stop_before_the_first_step_and_a_damaged_checkpoint_change_nothing(root: Path, tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ class Picture:
         left, top, width, height = box
         pixels = self._partially(lambda decoder: decoder.crop(self.content, left, top, width, height))
         if pixels is None:
-            pixels = bytearray(self.whole.crop((left, top, left + width, top + height)).tobytes())
+            return as_tensor(self.whole.crop((left, top, left + width, top + height)))
         return torch.frombuffer(pixels, dtype=torch.uint8).view(height, width, 3).permute(2, 0, 1)
 
     def resized(self, box: Box, size: int) -> Tensor:
@@ -90,6 +90,12 @@ class Picture:
         except ValueError:
             self._decoder = None
             return None
+
+
+def as_tensor(image: Image.Image) -> Tensor:
+    """An RGB image as uint8 (3, H, W), colours last in memory."""
+    pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
+    return pixels.view(image.height, image.width, 3).permute(2, 0, 1)
 
 
 def random_box(

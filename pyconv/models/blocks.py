@@ -120,7 +120,8 @@ class Basic(nn.Module):
         out = self.bn2(self.conv2(out))
         if self.se is not None:
             out = self.se(out)
-        return self.relu(out + identity)
+        out += identity
+        return self.relu(out)
 
 
 class Bottleneck(nn.Module):
@@ -150,7 +151,8 @@ class Bottleneck(nn.Module):
         out = self.bn3(self.conv3(out))
         if self.se is not None:
             out = self.se(out)
-        return self.relu(out + identity)
+        out += identity
+        return self.relu(out)
 
 
 class PreActivation(nn.Module):
@@ -181,7 +183,8 @@ class PreActivation(nn.Module):
         out = self.conv1(active)
         out = self.conv2(self.relu2(self.bn2(out)))
         out = self.conv3(self.relu3(self.bn3(out)))
-        return out + identity
+        out += identity
+        return out
 
 
 class IResNet(nn.Module):
@@ -220,7 +223,7 @@ class IResNet(nn.Module):
         out = self.conv3(self.relu(self.bn2(self.conv2(out))))
         if self.start and self.bn3 is not None:
             out = self.bn3(out)
-        out = out + identity
+        out += identity
         if self.end and self.bn3 is not None:
             out = self.relu(self.bn3(out))
         return out

@@ -19,6 +19,8 @@ from pyconv.data.cutmix import draw_cutmix, draw_partners
 from pyconv.data.imagenet import TestSet, TrainingSet, normalise, stack
 from pyconv.data.manifest import DataError, Split, read_split
 from pyconv.data.sampling import Moment
+from pyconv.models.folded import folded
+from pyconv.numerics import numerics
 from pyconv.recipe import ImageNetAugment, Recipe
 
 VALIDATION_SPLIT = "val"
@@ -70,6 +72,12 @@ def collate(samples: Sequence[tuple[Tensor, int]]) -> Batch:
     return stack([image for image, _ in samples]), torch.tensor([label for _, label in samples])
 
 
+def collate_test(samples: Sequence[tuple[Tensor, int, int]]) -> tuple[Tensor, Tensor, Tensor]:
+    """Images uint8 (N, 3, H, W), labels int64 (N,) and the images' numbers (N,)."""
+    labels, numbers = (torch.tensor([sample[place] for sample in samples]) for place in (1, 2))
+    return stack([sample[0] for sample in samples]), labels, numbers
+
+
 def loss(model: nn.Module, batch: Batch, recipe: Recipe, moment: Moment) -> Loss:
     """Cross entropy of a micro-batch on the model's device; with CutMix `kept * CE(own) + (1 - kept) * CE(partner)`."""
     assert isinstance(recipe.augment, ImageNetAugment)
@@ -115,7 +123,8 @@ def evaluate(
 
     An image is right in the top 5 when its class is among the five largest logits; of fewer than five classes among
     all of them, so the error is 0. When torch.distributed runs, rank r takes every world_size-th image: each one is
-    counted once and every rank gets the whole result. `batch_size` is a rank's and changes speed only.
+    counted once and every rank gets the whole result. `batch_size` is a rank's and changes speed only. `model` is left
+    as it is: a copy with folded batch norms is tested, the same function up to float32's rounding.
     """
     images = TestSet(read_split(data_root, split), crop, resize)
     world = ranks.current()
@@ -123,17 +132,22 @@ def evaluate(
     right = torch.zeros(len(images), 3, dtype=torch.uint8, device=device)  # counted, top 1, top 5
     sizes: set[tuple[int, int]] = set()
     own = range(world.rank, len(images), world.size)
-    loader = DataLoader(images, batch_size, sampler=own, num_workers=workers, pin_memory=device.type == "cuda")
-    training = model.training
-    model.eval()
-    with torch.inference_mode():
+    loader = DataLoader(
+        images,
+        batch_size,
+        sampler=own,
+        num_workers=workers,
+        collate_fn=collate_test,
+        pin_memory=device.type == "cuda",
+    )
+    network = folded(model)
+    with numerics(device, "fp32"), torch.inference_mode():
         for pixels, labels, numbers in loader:
             entering = normalise(pixels.to(device, non_blocking=True))
             sizes.add((entering.shape[-2], entering.shape[-1]))
-            logits = model(entering)
+            logits = network(entering)
             _check_logits(logits, images.split)
             right[numbers.to(device)] = _score(logits, labels.to(device))
-    model.train(training)
     counts = ranks.sum_over(right).cpu()
     assert bool((counts[:, 0] == 1).all()), "an image was not counted exactly once"
     correct = {"top1_err": counts[:, 1].bool(), "top5_err": counts[:, 2].bool()}

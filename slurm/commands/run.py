@@ -94,16 +94,19 @@ def check_data(todo: list[Work], roots: dict[str, Path]) -> None:
     for work in todo:
         recipe: Recipe = work.experiment.recipe
         needed = {(recipe.data, recipe.split), *((p.data, p.split) for p in work.protocols)}
-        for name, split in sorted(needed):
-            if name not in roots and name not in PACKAGED:
-                raise click.UsageError(
-                    f"{work.targets[0]} needs {name}, and no folder of it is known: give --data {name}=DIR, set "
-                    f"PYCONV_DATA_{name.upper()}, or name it under [data] of a profile (or try --mini)"
-                )
-            if name in roots and name == "imagenet" and not (roots[name] / split).is_dir():
-                raise click.UsageError(
-                    f"{name}: {roots[name]} has no folder {split}/; expected {split}/<class>/<image>"
-                )
+        check_splits(work.targets[0], needed, roots)
+
+
+def check_splits(target: str, needed: set[tuple[str, str]], roots: dict[str, Path]) -> None:
+    """Refuse when one of the (data set, split) that `target` needs has no folder."""
+    for name, split in sorted(needed):
+        if name not in roots and name not in PACKAGED:
+            raise click.UsageError(
+                f"{target} needs {name}, and no folder of it is known: give --data {name}=DIR, set "
+                f"PYCONV_DATA_{name.upper()}, or name it under [data] of a profile (or try --mini)"
+            )
+        if name in roots and name == "imagenet" and not (roots[name] / split).is_dir():
+            raise click.UsageError(f"{name}: {roots[name]} has no folder {split}/; expected {split}/<class>/<image>")
 
 
 def tell_skipped(skipped: list[Skip]) -> None:

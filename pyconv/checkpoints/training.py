@@ -5,14 +5,8 @@ check sum together. It holds `{"format", "identity", "state"}` and is read with 
 """
 
 import hashlib
-import io
 import logging
-import os
-import pickle
-import socket
 import time
-import uuid
-import warnings
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -21,28 +15,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pyconv.checkpoints.files import CheckpointError, DamagedError, packed, publish, unpacked
+
 FORMAT = 1
 KEPT = 2
 STALE_SECONDS = 3600
 """Temporary files this old were left by a process that was killed while it wrote."""
 
 State = dict[str, Any]
-_UNREADABLE = (
-    RuntimeError,
-    EOFError,
-    OSError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    pickle.UnpicklingError,
-)
-"""What torch.load raises for bytes that are no checkpoint, or one that would run code."""
 _log = logging.getLogger(__name__)
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that must not be used: names the file, what is wrong, what would be right."""
 
 
 def identity(*values: object) -> str:
@@ -62,9 +43,9 @@ def weights_digest(weights: dict[str, Tensor]) -> str:
 def save(folder: Path, step: int, state: State, key: str) -> Path:
     """Write a checkpoint after `step` optimiser steps for the run `key`; keeps the newest two."""
     folder.mkdir(parents=True, exist_ok=True)
-    content = _packed({"format": FORMAT, "identity": key, "state": state})
+    content = packed({"format": FORMAT, "identity": key, "state": state})
     path = folder / f"step-{step:09}-{hashlib.sha256(content).hexdigest()[:16]}.pt"
-    _publish(content, path)
+    publish(content, path)
     for other in _newest_first(folder):
         if other != path and _step(other) == step:
             other.unlink(missing_ok=True)
@@ -84,7 +65,7 @@ def latest(folder: Path, key: str, device: torch.device | str = "cpu") -> tuple[
     for path in _newest_first(folder):
         try:
             return path, load(path, key, device)
-        except _DamagedError as damage:
+        except DamagedError as damage:
             _log.warning("%s; the one before it is used", damage)
     return None
 
@@ -94,19 +75,19 @@ def load(path: Path, key: str, device: torch.device | str = "cpu") -> State:
     try:
         content = path.read_bytes()
     except FileNotFoundError as error:
-        raise _DamagedError(f"{path}: gone") from error
+        raise DamagedError(f"{path}: gone") from error
     digest = hashlib.sha256(content).hexdigest()
     if not path.stem.endswith(digest[:16]):
-        raise _DamagedError(f"{path}: damaged, its SHA-256 is {digest[:16]}... and not the one in its name")
-    return _unpacked(content, path, key, device)["state"]
+        raise DamagedError(f"{path}: damaged, its SHA-256 is {digest[:16]}... and not the one in its name")
+    return _own(content, path, key, device)["state"]
 
 
 def save_weights(path: Path, weights: dict[str, Tensor], key: str) -> str:
     """Write a trained network's weights; their file's SHA-256. Equal weights give equal files."""
     kept = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in sorted(weights.items())}
-    content = _packed({"format": FORMAT, "identity": key, "weights": kept})
+    content = packed({"format": FORMAT, "identity": key, "weights": kept})
     path.parent.mkdir(parents=True, exist_ok=True)
-    _publish(content, path)
+    publish(content, path)
     return hashlib.sha256(content).hexdigest()
 
 
@@ -114,7 +95,7 @@ def load_weights(path: Path, key: str | None = None) -> dict[str, Tensor]:
     """The state dict that `save_weights` wrote; `key` given: only of that run."""
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file; train the network first")
-    return _unpacked(path.read_bytes(), path, key, "cpu")["weights"]
+    return _own(path.read_bytes(), path, key, "cpu")["weights"]
 
 
 def start_from(model: nn.Module, weights: Mapping[str, Tensor]) -> str:
@@ -138,24 +119,8 @@ def start_from(model: nn.Module, weights: Mapping[str, Tensor]) -> str:
     return weights_digest(fitting)
 
 
-class _DamagedError(CheckpointError):
-    pass
-
-
-def _packed(payload: State) -> bytes:
-    buffer = io.BytesIO()
-    torch.save(payload, buffer)
-    return buffer.getvalue()
-
-
-def _unpacked(content: bytes, path: Path, key: str | None, device: torch.device | str) -> State:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # foreign pickles are refused below, with a reason
-            payload = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
-    except _UNREADABLE as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise _DamagedError(f"{path}: damaged or not a checkpoint of plain tensors and values ({reason})") from error
+def _own(content: bytes, path: Path, key: str | None, device: torch.device | str) -> State:
+    payload = unpacked(content, path, device)
     if not isinstance(payload, dict) or payload.get("format") != FORMAT:
         found = payload.get("format") if isinstance(payload, dict) else type(payload).__name__
         raise CheckpointError(f"{path}: not a checkpoint of this program (format {found!r}, expected {FORMAT})")
@@ -165,26 +130,6 @@ def _unpacked(content: bytes, path: Path, key: str | None, device: torch.device 
             f"seed or initial weights; use another run_dir or delete this one"
         )
     return payload
-
-
-def _publish(content: bytes, path: Path) -> None:
-    """All of `content` at `path`, or nothing: temporary file beside it, fsync, rename, fsync of the folder."""
-    temporary = path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise OSError(error.errno, f"{error.strerror}; the checkpoint before it stands", str(path)) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _newest_first(folder: Path) -> list[Path]:

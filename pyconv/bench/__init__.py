@@ -1,0 +1,1 @@
+"""Benchmarks of feeding, training and testing against the authors' way of doing them, both sides in one process."""
