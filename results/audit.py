@@ -80,7 +80,7 @@ _OUTCOMES: dict[Status, junit.Outcome] = {
 
 
 def audit(tables: Iterable[Table | ArchitectureTable], evidence: Evidence) -> Audit:
-    """The check of every record, of all seeds, behind an accuracy of `tables`; a record of several rows once."""
+    """The check of every record behind an accuracy of `tables`, of all seeds and of weights from files, each once."""
     start = perf_counter()
     found: dict[str, tuple[Record, list[str]]] = {}
     for table in tables:
@@ -99,7 +99,8 @@ def _recorded(table: Table, evidence: Evidence) -> Iterator[tuple[str, Record]]:
         protocols = dict.fromkeys(table.protocol(row, column) for column in table.columns)
         for protocol in protocols:
             if row.experiment is not None and protocol is not None:
-                yield from ((table.target(row), record) for record in evidence.seeds(row.experiment, protocol))
+                found = [*evidence.seeds(row.experiment, protocol), *evidence.from_files(row.experiment, protocol)]
+                yield from ((table.target(row), record) for record in found)
 
 
 def _plain(one: Audited) -> dict[str, Any]:

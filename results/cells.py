@@ -262,9 +262,13 @@ def _from_file(cell: Cell, record: Record, shown: Sequence[Record]) -> str:
 def _marked(cell: Cell, records: Sequence[Record]) -> Cell:
     """The cell with what its records say against their protocol (`results.compliance`), as a footnote too."""
     against = [(record, check(record).against) for record in records]
-    departures = tuple(f"{record.name}, seed {record.seed}: {'; '.join(texts)}" for record, texts in against if texts)
+    departures = tuple(f"{_run(record)}: {'; '.join(texts)}" for record, texts in against if texts)
     footnotes = tuple(f"{MARK} Off its protocol: {text}." for text in departures)
     return replace(cell, departures=departures, footnotes=(*cell.footnotes, *footnotes))
+
+
+def _run(record: Record) -> str:
+    return f"{record.name}, {'released weights' if record.released else f'seed {record.seed}'}"
 
 
 def _stray(cell: Cell, record: Record, evidence: Evidence) -> str:

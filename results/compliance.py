@@ -1,8 +1,9 @@
 """The protocol check: what a run was seen to do, held against the recipe and the protocol inside its own record.
 
 Compared is only what the training loop and the test observed (`pyconv.progress.Seen`, `Record.observed`): the epochs,
-the learning rate of every step, the batches, what shared a batch norm, the size of the images, the images that were
-counted. What leaves no trace of its own (CutMix, precision, flips, weight decay) is not judged.
+the learning rate of every step, the batches, what shared a batch norm, the size of the images, the epoch whose weights
+were tested, the images that were counted. What leaves no trace of its own (CutMix, precision, flips, weight decay) is
+not judged.
 
 Three numbers prove the batches of an epoch: of s steps with n images together, none above B and one of n - (s - 1) B,
 all others are B. After its warm-up a schedule is monotone, so a stretch of one learning rate is right when its two ends
@@ -81,13 +82,12 @@ class Check:
 
 def check(record: Record) -> Check:
     """Where the training and the test of `record` left their recipe and protocol; the record alone is asked."""
-    trained_here = record.checkpoint.get("source") != "released"
-    found = [*(_training(record) if trained_here else ()), *_test(record)]
+    found = [*(() if record.released else _training(record)), *_test(record)]
     return Check(
         departures=tuple(one for one in found if isinstance(one, Departure)),
         told=tuple(record.deviations),
         silent=tuple(one for one in found if isinstance(one, str)),
-        trained_here=trained_here,
+        trained_here=not record.released,
     )
 
 
@@ -104,6 +104,7 @@ def _training(record: Record) -> Iterator[Departure | str]:
     epochs = [entry["epoch"] for entry in record.history]
     if epochs != list(range(1, recipe.epochs + 1)):
         yield Departure("epochs", "log", _ranges(list(range(1, recipe.epochs + 1))), _ranges(epochs))
+    yield from _weights(record, recipe)
     split = record.data["splits"].get(recipe.split)
     if split is None:
         yield f"the record has no manifest of the training split {recipe.split}"
@@ -114,6 +115,19 @@ def _training(record: Record) -> Iterator[Departure | str]:
         yield str(error)
         return
     yield from _epochs(recipe, wanted, record.history)
+
+
+def _weights(record: Record, recipe: Recipe) -> Iterator[Departure | str]:
+    """Of which epoch the weights are that were tested; the first one of equally good ones is the best."""
+    expected = recipe.epochs
+    if record.protocol.get("weights") == "best":
+        validated = [entry for entry in record.history if "top1_err" in entry]
+        if not validated:
+            yield "the log does not say which epoch was the best"
+            return
+        expected = min(validated, key=lambda entry: entry["top1_err"])["epoch"]
+    if record.checkpoint["epochs"] != expected:
+        yield Departure("weights of epoch", "test", expected, record.checkpoint["epochs"])
 
 
 def _epochs(recipe: Recipe, wanted: dict[str, Any], history: list[dict[str, Any]]) -> Iterator[Departure | str]:

@@ -57,7 +57,7 @@ RELEASED_FIELDS = {"sha256": "sha256", "file": "text", "layout": "text", "epochs
 DATA_FIELDS = {"name": "text", "splits": "object"}
 SPLIT_FIELDS = {"samples": "count", "classes": "count", "sha256": "sha256"}
 CODE_FIELDS = {"commit": "text or null", "dirty": "true or false or null", "diff_sha256": "sha256 or null"}
-# Of an epoch's entry in the history; logs of older runs have the first ones only.
+# Of an epoch's entry in the history; older runs do not say what their steps did.
 EPOCH_FIELDS = {
     "epoch": "count",
     "lr": "number",
@@ -67,6 +67,7 @@ EPOCH_FIELDS = {
     "norm_batch": "count",
     "input": "list",
     "lrs": "list",
+    "top1_err": "number",
 }
 STAGE_FIELDS = {"stage": "text", "output": "list", "blocks": "count", "layers": "list", "shortcut": "list"}
 LAYER_FIELDS: dict[str, dict[str, str]] = {

@@ -25,7 +25,7 @@ from pyconv.recipe import ImageNetAugment, Recipe
 from results.audit import audit
 from results.cells import MARK, build
 from results.compliance import Check, Departure, check
-from results.records import Evidence, Record, RecordError, record_path, write
+from results.records import Evidence, Record, RecordError, record_path, released_path, write
 from results.report import render
 from slurm import cli as command_line
 
@@ -281,6 +281,20 @@ def test_departures_of_the_test_are_told() -> None:
     )
 
 
+def test_the_weights_tested_are_of_the_last_or_the_best_epoch() -> None:
+    errors = [70.0, 60.0, 50.0, 40.0, 30.0, 25.0, 24.0, 24.0, 24.5]  # epoch 7 is the first of the two best
+    entries = [entry | {"top1_err": error} for entry, error in zip(FAITHFUL.history, errors, strict=True)]
+    best = {**FAITHFUL.protocol, "weights": "best"}
+
+    def tested(epoch: int, **changes: Any) -> Check:
+        return check(replace(FAITHFUL, checkpoint={"sha256": SHA, "epochs": epoch}, history=entries, **changes))
+
+    assert tested(9).text == tested(7, protocol=best).text == "kept"
+    assert tested(7).text == "departs: weights of epoch 7 instead of 9 (test)"
+    assert tested(9, protocol=best).text == "departs: weights of epoch 9 instead of 7 (test)"
+    assert "which epoch was the best" in check(replace(FAITHFUL, protocol=best)).text
+
+
 def test_the_run_s_own_sentences_are_departures() -> None:
     sentence = "batch norm over 16 samples (micro_batch) instead of the recipe's 32"
     found = check(replace(FAITHFUL, deviations=[sentence]))
@@ -445,6 +459,17 @@ def test_verify_protocol_for_programs(recorded: Path) -> None:
     assert (first["status"], first["targets"]) == ("kept", ["table2/baseline", "table3/resnet/50"])
     root = ElementTree.parse(junit).getroot()
     assert (root.get("tests"), root.get("failures")) == ("2", "1")
+
+
+def test_released_weights_are_among_the_checked(recorded: Path) -> None:
+    experiment = TABLES[2].row("baseline").experiment  # type: ignore[union-attr]
+    assert experiment is not None
+    checkpoint = {"source": "released", "sha256": SHA, "file": "their.pth", "layout": "theirs", "epochs": None}
+    record = faithful(experiment, CROP224, 2_600, history=[], checkpoint=checkpoint)
+    write(record, released_path(recorded, experiment, CROP224, SHA))
+    lines = call("verify", "table2/baseline", "--protocol", "--records", recorded).stdout.splitlines()
+    assert lines[1].endswith(f"/released-{SHA[:8]}/crop224.json: not trained here: nothing to check")
+    assert lines[2] == "2 records: 1 kept, 1 not trained here"
 
 
 def test_a_torn_file_fails_the_check(recorded: Path) -> None:
