@@ -183,6 +183,7 @@ def test_interrupted_after_any_step_it_resumes_to_the_same_bits(
         signal.signal(number, before)
     assert len(steps) <= 9  # four steps an epoch: nothing but the step in flight was repeated
     assert weights_hash(job) == weights_hash(done)
+    assert check(job.record(tiny.CROP)).text == "kept"  # the log of two lives is that of one
 
 
 def test_what_submitit_requeues_is_the_same_job(done: Any) -> None:
