@@ -121,7 +121,7 @@ def measured_uncertainty(records: Sequence[Record], column: Column) -> float:
 
 
 def rerun_uncertainty(records: Sequence[Record], column: Column) -> float:
-    """The part of it that other seeds would change: the t-interval of the mean, or one run's assumed spread."""
+    """Half the 95% interval of the mean over seeds, of seeds alone: their t-interval, or one run's assumed spread."""
     values = [record.metrics[column.metric].value / column.scale for record in records]
     if len(values) == 1:
         return Z * RERUN_SD[column.noise]
