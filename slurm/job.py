@@ -33,9 +33,9 @@ SIGNAL_PATIENCE = 30.0
 class Job:
     """`experiment` trained below `runs` and tested by `protocols`, its records written below `records`.
 
-    `part`: both, or one of them; a test never trains. `data`: name -> folder. `threads`, `workers`, `micro_batch`,
-    `device`: how it is executed, not what it computes. `snapshot`: id of the code; `code`: its provenance, which is
-    asked of git when None.
+    `part`: both, or one of them; a test never trains. `data`: name -> folder. How it is executed, not what it computes:
+    `threads`, `workers`, `micro_batch`, `device`, and in epochs `checkpoint_every`, `validate_every`. `snapshot`: id of
+    the code; `code`: its provenance, which is asked of git when None.
     """
 
     experiment: Experiment
@@ -47,6 +47,8 @@ class Job:
     workers: int = 0
     micro_batch: int | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    checkpoint_every: int = 1
+    validate_every: int = 1
     mini: bool = False
     part: Part = "all"
     snapshot: str = ""
