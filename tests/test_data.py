@@ -46,12 +46,12 @@ def test_digits_are_mlxtends_pixels_in_a_stratified_split(root: Path) -> None:
     for name, per_class in (("train", 400), ("train-small", 128), ("val", 100)):
         split = read_split(root, name)
         assert split.classes == tuple("0123456789")
-        assert Counter(label for _, label in split.samples) == dict.fromkeys(range(10), per_class)
-        for index in range(0, len(split.samples), 97):
+        assert Counter(split.labels.tolist()) == dict.fromkeys(range(10), per_class)
+        for index in range(0, len(split), 97):
             row = int(split.path(index).stem)
-            assert labels[row] == split.samples[index][1]
+            assert labels[row] == split.label(index)
             assert (np.asarray(Image.open(split.path(index))) == images[row]).all()
-        seen[name] = [int(Path(path).stem) for path, _ in split.samples]
+        seen[name] = [int(Path(name).stem) for name in split.files]
     assert sorted(seen["train"] + seen["val"]) == list(range(5000))
     assert set(seen["train-small"]) < set(seen["train"])
 
@@ -104,7 +104,9 @@ def test_classes_are_numbered_by_sorted_name_and_foreign_files_told(tmp_path: Pa
     split = read_split(tmp_path, "train")
     assert split.classes == ("n01", "n02", "n10")
     expected = [("n01/a.png", 0), ("n02/a.jpg", 1), ("n02/b.JPEG", 1), ("n10/c.jpg", 2)]
-    assert list(split.samples) == [(f"train/{path}", label) for path, label in expected]
+    assert [(split.place(index), split.label(index)) for index in range(len(split))] == [
+        (f"train/{path}", label) for path, label in expected
+    ]
     assert set(split.skipped) == {"train/n01/notes.txt", "train/README"}
 
 

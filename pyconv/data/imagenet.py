@@ -6,6 +6,7 @@ in the authors' script. Images stay uint8 (3, H, W) until they are on the device
 
 import warnings
 from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
 
 import torch
@@ -36,10 +37,10 @@ class TrainingSet(Dataset[tuple[Tensor, int]]):
         return replace(self, epoch=epoch)
 
     def __len__(self) -> int:
-        return len(self.split.samples)
+        return len(self.split)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        image = read_image(self.split.path(index))
+        image = decode(self.split.read(index), self.split.root / self.split.place(index))
         augment = self.augment
         transform = v2.Compose(
             [
@@ -50,7 +51,7 @@ class TrainingSet(Dataset[tuple[Tensor, int]]):
         )
         with torch.random.fork_rng(devices=[]):  # torchvision draws from torch's own generator
             torch.default_generator.manual_seed(derive_seed("sample", self.seed, self.epoch, index))
-            return transform(image), self.split.samples[index][1]
+            return transform(image), self.split.label(index)
 
 
 @dataclass(frozen=True)
@@ -70,20 +71,26 @@ class TestSet(Dataset[tuple[Tensor, int, int]]):
             )
 
     def __len__(self) -> int:
-        return len(self.split.samples)
+        return len(self.split)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int, int]:
         transform = v2.Compose([v2.Resize(self.resize), v2.CenterCrop(self.crop), v2.PILToTensor()])
-        return transform(read_image(self.split.path(index))), self.split.samples[index][1], index
+        image = decode(self.split.read(index), self.split.root / self.split.place(index))
+        return transform(image), self.split.label(index), index
 
 
 def read_image(path: Path) -> Image.Image:
-    """The image as RGB: greyscale repeated, CMYK and palettes converted, transparency dropped.
+    """The image file as RGB; `DataError` naming it as `decode` does."""
+    return decode(path.read_bytes(), path)
+
+
+def decode(content: bytes, path: Path) -> Image.Image:
+    """The bytes of `path` as RGB: greyscale repeated, CMYK and palettes converted, transparency dropped.
 
     Raises `DataError` naming the file when it cannot be decoded to its end.
     """
     try:
-        with warnings.catch_warnings(), Image.open(path) as image:
+        with warnings.catch_warnings(), Image.open(BytesIO(content)) as image:
             warnings.simplefilter("ignore")  # transparent palettes and broken EXIF do not touch the pixels
             return image.convert("RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
