@@ -91,7 +91,7 @@ def test_the_console_script_is_this_one() -> None:
         (["verify", "table7/fcn"], "quoted"),
         (["report", "table2", "--format", "pdf"], "md, latex, json, html"),
         (["report", "table2", "--format", "md,latex"], "--output DIR"),
-        (["data", "prepare", "imagenet"], "digits"),
+        (["data", "prepare", "imagenet"], "--root DIR or set PYCONV_DATA_IMAGENET"),
         (["data", "check", "imagenet"], "PYCONV_DATA_IMAGENET"),
         (["completion", "tcsh"], "bash"),
     ],
