@@ -156,7 +156,7 @@ def _failure_kept(job: Job, seat: Seat, interrupts: Interrupts) -> Iterator[None
     try:
         yield
     except Exception as error:
-        if interrupts.asked() and not interrupts.leaving and telling.kind(error) == "own":
+        if interrupts.asked() and not interrupts.leaving and telling.kind(error) in ("own", "peer"):
             interrupts.obey(SIGNAL_PATIENCE)
         telling.fail(job.unit_folder, seat, error, job.snapshot, before)
         raise

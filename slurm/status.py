@@ -12,7 +12,7 @@ from slurm import failures, traces
 from slurm.job import trained, unit_folder
 from slurm.live import Known
 from slurm.plan import unit_key
-from slurm.queue import Answer, Seen, account
+from slurm.queue import ENDED, Answer, Seen, account
 from slurm.selection import protocols, seeded
 from slurm.submissions import Place
 
@@ -152,6 +152,11 @@ class Board:
             return self._silent(base)
         return self._ended(base, place, seen or self._accounted(place.job_id))
 
+    @property
+    def silence(self) -> str:
+        """Why SLURM's accounting said nothing of jobs that squeue has forgotten; "" when it did or was not needed."""
+        return self._accounts.silence if self._accounts is not None else ""
+
     def _unsubmitted(self, unit: Unit) -> UnitState:
         told = traces.told(self._folder(unit))
         if told is not None and time.time() - told.time < FRESH:
@@ -181,10 +186,12 @@ class Board:
         return replace(base, why=self.known.answer.silence)
 
     def _ended(self, base: UnitState, place: Place, seen: Seen | None) -> UnitState:
-        failed = traces.failed(place.member.folder)
-        end = failures.ended(
-            seen, failed, failures.log_end(place.log("err")), place.job_id, self._failed_parent(base.unit)
-        )
+        """It left the queue. Accounting lags: what it still calls running or pending is no word about the end."""
+        failed, log, parent = traces.failed(place.member.folder), place.log("err"), self._failed_parent(base.unit)
+        late = seen if seen is not None and seen.source == "sacct" and seen.state not in ENDED else None
+        end = failures.ended(None if late else seen, failed, failures.log_end(log), place.job_id, parent)
+        if late and end.kind == "unknown":
+            return replace(base, why=f"it left the queue; accounting lags and still calls it {late.state}")
         states: dict[str, State] = {"cancelled": "cancelled", "blocked": "blocked"}
         words = end.words if end.kind in states else f"{end.kind}: {end.words}"
         return replace(

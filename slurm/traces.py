@@ -21,7 +21,7 @@ from typing import Any, Literal, TypeVar
 from results.files import write_over
 
 LIVES, PROGRESS, FAILURE, LOCK = "lives.jsonl", "progress.json", "failure.json", "lock"
-FailureKind = Literal["oom", "diverged", "disk", "own"]
+FailureKind = Literal["oom", "diverged", "disk", "peer", "own"]
 _T = TypeVar("_T")
 
 
@@ -63,7 +63,7 @@ class Told:
 
 @dataclass(frozen=True)
 class Failed:
-    """The error that ended a life. `kind`: whose fault it is. `node`: where. `snapshot`: of the code that failed."""
+    """The error that ended a life. `kind`: whose fault it is ("peer": of something that died elsewhere). `node`: where. `snapshot`: of the code that failed."""
 
     kind: FailureKind
     error: str

@@ -5,6 +5,7 @@ Two micro-batches, one a rank: `a + b` is `b + a` in floating point too, so the 
 
 import os
 import pickle
+import signal
 import socket
 import subprocess
 import sys
@@ -45,6 +46,8 @@ def step(self, *arguments):
         signal.raise_signal(signal.SIGUSR2)
     if len(steps) == 3 and trouble == f"memory-{rank}":
         raise MemoryError("not enough for the activations")
+    if len(steps) == 3 and trouble == f"kill-{rank}":
+        signal.raise_signal(signal.SIGKILL)
     return original(self, *arguments)
 
 Optimisation.step = step
@@ -71,7 +74,7 @@ def job_of_two(folder: Path, data: Path) -> Job:
 
 
 class Ranks:
-    """The two processes of a job. `trouble`: `signal-R` or `memory-R`, what happens to rank R."""
+    """The two processes of a job. `trouble`: `signal-R`, `memory-R` or `kill-R`, what happens to rank R."""
 
     def __init__(self, job: Job, folder: Path, trouble: str = "") -> None:
         self.folder = folder
@@ -162,6 +165,18 @@ def test_the_rank_that_ran_out_of_memory_says_so_whatever_the_others_die_of(tmp_
     failed = traces.failed(job.folder)
     assert failed is not None
     assert (failed.kind, failed.job, failed.node) == ("oom", "17", "localhost")
+
+
+@pytest.mark.parametrize("killed", [pytest.param(0, marks=pytest.mark.slow), 1])
+def test_a_rank_that_is_killed_is_not_an_error_of_those_that_survive(killed: int, tmp_path: Path, data: Path) -> None:
+    job = job_of_two(tmp_path, data)
+    with Ranks(job, tmp_path, f"kill-{killed}") as ranks:
+        ended = ranks.ended()
+    assert ended[killed][0] == -signal.SIGKILL
+    assert ended[1 - killed][0] == 1
+    failed = traces.failed(job.folder)
+    assert failed is not None
+    assert failed.kind == "peer", failed.error
 
 
 def test_who_a_process_is_comes_from_submitits_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,10 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     squeue = tmp_path / "bin" / "squeue"
     squeue.parent.mkdir()
     squeue.write_text("#!/bin/sh\n")
-    squeue.chmod(0o755)
+    sacct = squeue.with_name("sacct")
+    sacct.write_text("#!/bin/sh\necho 'sacct: error: Slurm accounting storage is disabled' >&2\nexit 1\n")
+    for command in (squeue, sacct):
+        command.chmod(0o755)
     monkeypatch.setenv("PATH", f"{squeue.parent}{os.pathsep}/usr/bin{os.pathsep}/bin")
     (tmp_path / "records").mkdir()
     runs = tmp_path / "runs"
@@ -105,6 +108,15 @@ def test_status_tells_what_failed_why_where_and_what_to_do(place: Path) -> None:
     assert "table2/baseline seed 0: training failed: killed" in result.stdout
     assert "2 failed" in result.stdout
     assert "pyconv retry" in result.stderr
+    assert "no accounting (Slurm accounting storage is disabled)" in result.stderr
+
+
+def test_status_without_any_slurm_says_so_and_exits_well(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(place))
+    result = call(place, "status", "table2/final")
+    assert result.exit_code == 0, result.output
+    assert "squeue is not installed here" in result.stderr
+    assert json.loads(call(place, "status", "table2/final", "--json").stdout)["slurm"] == "squeue is not installed here"
 
 
 def test_status_as_json_names_the_class_of_each_failure(place: Path) -> None:
@@ -114,3 +126,4 @@ def test_status_as_json_names_the_class_of_each_failure(place: Path) -> None:
     assert units["table2/baseline"]["failure"] == "killed"
     assert units["table2/2221"]["state"] == "missing"
     assert told["slurm"] == "answered"
+    assert told["accounting"] == "Slurm accounting storage is disabled"

@@ -113,9 +113,12 @@ def site(tmp_path: Path, digits: Path) -> Site:
     return make_site(tmp_path, digits)
 
 
-def make_site(folder: Path, digits: Path, more: str = "") -> Site:
+def make_site(folder: Path, digits: Path, more: str = "", **changes: Any) -> Site:
+    """`more`: additional parameters of sbatch; `changes`: submitit's keywords beside those of PROFILE."""
+    folder.mkdir(exist_ok=True)
     path = folder / "place.toml"
-    path.write_text(PROFILE.format(more=more))
+    kept = [line for line in PROFILE.format(more=more).splitlines() if line.partition(" = ")[0] not in changes]
+    path.write_text("\n".join([*kept, *(f"{key} = {value}" for key, value in changes.items())]))
     return Site(Order(read_profile(path), folder / "records", folder / "runs", {"digits": digits}))
 
 
@@ -238,6 +241,36 @@ def test_a_node_that_failed_for_good_is_left_out_by_the_retry(
     assert sent.arrays[0].keywords["slurm_exclude"] == node
     until(lambda: site.recorded(own))
     assert [life.nodes != (node,) for life in traces.lives(site.traces(own))] == [False, True]
+
+
+def test_a_lost_node_a_time_limit_and_too_much_memory_have_their_classes(
+    healthy_lab: Any, tmp_path: Path, digits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the same time: SLURM takes half a minute to miss a node, and a minute and a half to end a job of a minute."""
+    monkeypatch.setattr(queue, "GRACE", 3.0)
+    own, once = tiny.experiment(10_000), "no-requeue = true"
+    two = replace(own, recipe=replace(own.recipe, batch_norm_batch=5))
+    pair = make_site(tmp_path / "pair", digits, once, nodes=2)
+    late = make_site(tmp_path / "late", digits, once, timeout_min=1, slurm_signal_delay_s=1)
+    greedy = make_site(tmp_path / "greedy", digits, once, mem_gb=0.1)
+    pair.submit(two)
+    late.submit(own)
+    greedy.submit(own)
+
+    def failed(site: Site, experiment: Experiment) -> UnitState:
+        return until(lambda: (state := site.training(experiment)).state == "failed" and state)
+
+    assert failed(greedy, own).failure == "oom"
+    until(lambda: (told := traces.told(pair.traces(two))) and told.done > 0)
+    lost = traces.lives(pair.traces(two))[0].nodes[1]
+    healthy_lab.kill_node(int(lost.removeprefix("node")))  # rank 0 sees a lost connection
+    state = failed(pair, two)
+    assert (state.failure, state.nodes) == ("node_fail", lost), state
+    healthy_lab.start_node(int(lost.removeprefix("node")))
+    again = pair.retry(two).submission
+    assert again is not None
+    assert again.arrays[0].keywords["slurm_exclude"] == lost
+    assert failed(late, own).failure == "timeout"
 
 
 def test_a_passing_node_fail_is_not_submitted_again(site: Site, healthy_lab: Any) -> None:
