@@ -19,7 +19,7 @@ import socket
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -161,7 +161,8 @@ def adopt(submissions: Iterable[Submission], ids: Mapping[str, str]) -> list[Sub
         arrays = []
         for number, array in enumerate(submission.arrays):
             if array.job_id is None and array.name in ids:
-                confirm(submission, number, ids[array.name])
+                with suppress(OSError):  # a full disk: SLURM's queue remembers it for the next look
+                    confirm(submission, number, ids[array.name])
                 array = replace(array, job_id=ids[array.name])
             arrays.append(array)
         whole.append(replace(submission, arrays=tuple(arrays)))

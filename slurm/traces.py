@@ -63,7 +63,10 @@ class Told:
 
 @dataclass(frozen=True)
 class Failed:
-    """The error that ended a life. `kind`: whose fault it is ("peer": of something that died elsewhere). `node`: where. `snapshot`: of the code that failed."""
+    """The error that ended a life. `node`: where. `snapshot`: of the code that failed.
+
+    `kind`: whose fault it is ("peer": of a process that died elsewhere, or is in the way).
+    """
 
     kind: FailureKind
     error: str

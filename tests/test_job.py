@@ -4,7 +4,9 @@ import errno
 import json
 import os
 import pickle
+import shutil
 import signal
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -334,6 +336,31 @@ def test_a_diverged_run_stops_with_that_failure(tmp_path: Path, data: Path) -> N
     assert failed is not None
     assert failed.kind == "diverged"
     assert not list(job.runs.rglob("weights.pt"))
+
+
+@pytest.mark.cluster  # mounts a disk, as root may
+def test_a_disk_that_fills_during_a_run_ends_it_and_with_room_it_goes_on_to_the_same_bits(
+    tmp_path: Path, data: Path, done: Any
+) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(small)], check=True)
+    try:
+        job = tiny.job(small, data)
+        filler = small / "filler"
+        filler.write_bytes(bytes(shutil.disk_usage(small).free - 16_384))  # room for traces, not for a checkpoint
+        with pytest.raises(OSError, match="No space left"):
+            job()
+        failed = traces.failed(job.unit_folder)
+        assert failed is not None
+        assert failed.kind == "disk"
+        assert not list(job.runs.rglob("*.tmp"))
+        filler.unlink()
+        job()
+        records = [one.record(tiny.CROP) for one in (job, done)]
+        assert records[0].checkpoint["sha256"] == records[1].checkpoint["sha256"]
+    finally:
+        subprocess.run(["umount", "-l", str(small)], check=True)
 
 
 def test_a_full_disk_hides_no_error_and_ends_no_training(
