@@ -158,10 +158,22 @@ class Board:
         return self._accounts.silence if self._accounts is not None else ""
 
     def _unsubmitted(self, unit: Unit) -> UnitState:
-        told = traces.told(self._folder(unit))
-        if told is not None and time.time() - told.time < FRESH:
+        """Of `pyconv run`: what it told last, or the error that ended it since."""
+        told, failed = traces.told(self._folder(unit)), self._failed_here(unit)
+        if failed is not None and (told is None or failed.time >= told.time):
+            end = failures.ended(None, failed, "", failed.job)
+            words = f"{end.kind}: {end.words}"
+            return UnitState(unit, "failed", words, end.kind, job_id=failed.job or None, nodes=end.nodes)
+        if told is None:
+            return UnitState(unit, "missing", "never submitted")
+        if time.time() - told.time < FRESH:
             return UnitState(unit, "running", "started by hand", job_id=told.job or None)
-        return UnitState(unit, "missing", "never submitted")
+        return UnitState(unit, "missing", "never submitted; started by hand, and interrupted")
+
+    def _failed_here(self, unit: Unit) -> traces.Failed | None:
+        """A run by hand trains and tests in one: an error after the training is its tests'."""
+        whole = unit.protocol is not None and trained(self.runs, unit.experiment)
+        return traces.failed(unit_folder(self.runs, unit.experiment, None) if whole else self._folder(unit))
 
     def _unanswered(self, unit: Unit, place: Place) -> UnitState:
         if time.time() - place.submission.time < FRESH:

@@ -13,7 +13,7 @@ from experiments.spec import Experiment, family
 from slurm import submissions, traces
 from slurm.cli import cli
 from slurm.commands import logs
-from slurm.job import unit_folder
+from slurm.job import run_folder, unit_folder
 from slurm.plan import unit_key
 from slurm.submissions import Member, Sent, Submission
 from slurm.traces import Failed, Life
@@ -89,6 +89,35 @@ def test_following_ends_with_the_job(place: Path, monkeypatch: pytest.MonkeyPatc
     result = call(place, "logs", "table2/baseline", "-f")
     assert result.exit_code == 0, result.output
     assert result.stdout.count("epoch") == 100
+
+
+@pytest.fixture
+def here(place: Path) -> Path:
+    """`pyconv run` of table2/2221 that failed here, in its second process."""
+    folder = run_folder(place / "runs", row("2221"))
+    for number, name in enumerate(("4711", "4712")):
+        for ending in ("out", "err"):
+            path = folder / "logs" / f"{name}_0_log.{ending}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{ending} of {name}\n")
+            os.utime(path, (1000 + number, 1000 + number))
+    traces.fail(folder, Failed("own", "ValueError: no", TRACEBACK, "4712", "here"))
+    return place
+
+
+def test_logs_of_a_run_by_hand_are_those_of_its_last_process(here: Path) -> None:
+    result = call(here, "logs", "table2/2221")
+    assert result.exit_code == 0, result.output
+    assert "out of 4712\n" in result.stdout
+    assert "err of 4712\n" in result.stdout
+    assert "4711" not in result.stdout
+    assert "failed (own: ValueError: no)" in result.stdout
+
+
+def test_a_run_by_hand_that_failed_prints_its_traceback(here: Path) -> None:
+    result = call(here, "logs", "table2/2221", "--failed")
+    assert result.exit_code == 0, result.output
+    assert TRACEBACK in result.stdout
 
 
 def test_only_one_job_is_followed(place: Path) -> None:

@@ -78,6 +78,29 @@ def test_never_submitted_is_missing(tmp_path: Path) -> None:
     assert board(tmp_path).state(TRAINING).state == "missing"
 
 
+def test_a_run_by_hand_is_what_it_told_last(tmp_path: Path) -> None:
+    folder, now = unit_folder(tmp_path, TRAINING.experiment, None), time.time()
+    traces.tell(folder, Told(0.5, "epoch 1/2", job="4711", time=now - 2))
+    assert board(tmp_path).state(TRAINING).state == "running"
+    traces.fail(folder, Failed("own", "ValueError: no", "Traceback", "4711", "here", time=now - 1))
+    found = board(tmp_path).state(TRAINING)
+    assert (found.state, found.failure, found.job_id, found.nodes) == ("failed", "own", "4711", "here")
+    assert "ValueError: no" in found.why
+    traces.tell(folder, Told(0.6, "epoch 2/2", job="4712", time=now))  # it was started again
+    assert board(tmp_path).state(TRAINING).state == "running"
+    traces.tell(folder, Told(0.6, "epoch 2/2", job="4712", time=now - 2 * status.FRESH))
+    (folder / traces.FAILURE).unlink()
+    assert "interrupted" in board(tmp_path).state(TRAINING).why
+
+
+def test_a_run_by_hand_that_fails_after_its_training_failed_in_its_test(tmp_path: Path) -> None:
+    finish(tmp_path, TRAINING.experiment)
+    traces.fail(run_folder(tmp_path, TRAINING.experiment), Failed("oom", "MemoryError", "Traceback", "4711", "here"))
+    found = board(tmp_path)
+    assert found.state(TRAINING).state == "trained"
+    assert (found.state(TEST).state, found.state(TEST).failure) == ("failed", "oom")
+
+
 @pytest.mark.parametrize(
     ("seen", "state", "why"),
     [
