@@ -133,7 +133,10 @@ def _hand_over(order: Order, layout: Sequence[ArrayPlan], code: snapshot.Snapsho
         for number, array in enumerate(layout)
     )
     submission = Submission(folder, sent, order.profile.name, code.id)
-    submissions.begin(submission)
+    try:
+        submissions.begin(submission)
+    except OSError as error:
+        raise SubmissionError(f"{error}; {_so_far([], layout)}") from error
     ids: list[str] = []
     waits: list[str] = []
     for number, array in enumerate(layout):

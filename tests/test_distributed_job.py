@@ -51,7 +51,9 @@ def step(self, *arguments):
     return original(self, *arguments)
 
 Optimisation.step = step
+devices = os.environ.get("CUDA_VISIBLE_DEVICES")
 job()
+assert os.environ.get("CUDA_VISIBLE_DEVICES") == devices, "another job's GPU"
 """
 
 
@@ -89,7 +91,7 @@ class Ranks:
         names = {"JOB_ID": 17, "NTASKS": 2, "PROCID": rank, "LOCALID": rank, "NODEID": 0, "JOB_NUM_NODES": 1}
         environment = {f"SLURM_{name}": str(value) for name, value in names.items()}
         environment |= {"SLURM_JOB_NODELIST": "localhost", "SUBMITIT_EXECUTOR": "slurm", "MASTER_PORT": str(port)}
-        environment |= {"SLURMD_NODENAME": "localhost", "OMP_NUM_THREADS": "1"}
+        environment |= {"SLURMD_NODENAME": "localhost", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "6,7"}
         command = [sys.executable, str(self.folder / "program.py"), str(self.folder / "job.pkl"), trouble]
         return subprocess.Popen(
             command, env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

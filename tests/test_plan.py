@@ -98,6 +98,15 @@ def test_a_task_without_training_code_is_blocked_and_its_backbone_not_trained_fo
     assert {job.action for job in made.jobs if job.experiment.task == "ade20k"} == {"blocked"}
     assert all("no training code for ade20k yet" in job.reason for job in made.jobs if job.action == "blocked")
     assert not [job for job in made.jobs if job.action == "run"]
+    backbones = [job for job in made.jobs if job.experiment.task == "imagenet"]
+    assert backbones
+    assert {job.action for job in backbones} == {"unneeded"}  # not "recorded": nobody trained them
+
+
+def test_what_only_a_test_server_measures_is_skipped_and_said_so() -> None:
+    """One row of the paper: trained on training and validation images, so only the test server's are left."""
+    external = [skip.target for skip in planned("all").skipped if "test server" in skip.reason]
+    assert external == ["table7/pyconvsegnet152-trainval"]
 
 
 def test_a_chain_waits_for_its_backbone_only_until_that_stands(tmp_path: Path) -> None:
@@ -178,7 +187,8 @@ def test_whatever_stands_or_lives_nothing_runs_twice_or_too_early(situation: Any
             recorded = found.measurement(job.experiment, job.protocol) is not None
             assert (job.action == "recorded") == recorded
         else:
-            known = {"recorded"} if job.key in standing else {"running"} if job.key in live else {"run", "recorded"}
+            rest = {"run", "recorded", "unneeded"}
+            known = {"recorded"} if job.key in standing else {"running"} if job.key in live else rest
             assert job.action in known
     told = {row for job in made.jobs if job.kind == "train" for row in job.rows} | {s.target for s in made.skipped}
     assert told == {table.target(row) for table, row in lines}
