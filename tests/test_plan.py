@@ -232,6 +232,22 @@ def test_the_scripts_are_printed_without_slurm(tmp_path: Path, monkeypatch: pyte
     assert "#SBATCH --partition=gpu" in result.stdout
 
 
+def test_the_scripts_carry_the_profiles_set_up_and_end_all_ranks_with_one(tmp_path: Path) -> None:
+    path = tmp_path / "place.toml"
+    setup = '[setup]\nmodules = ["cuda/12"]\nlines = ["source own.sh"]\ncontainer = "contain it"\npython = "python9"\n'
+    gpu = '[gpu]\nrequest = "gres"\ntype = "h100"\n'
+    path.write_text(f'executor = "slurm"\n[submitit]\ntimeout_min = 60\ngpus_per_node = 8\n{setup}{gpu}')
+    result = CliRunner().invoke(cli.cli, ["plan", "table2/final", "--profile", str(path), "--sbatch"])
+    assert result.exit_code == 0, result.output
+    for script in result.stdout.split("#!/bin/bash")[1:]:
+        lines = script.splitlines()
+        (command,) = [number for number, line in enumerate(lines) if line.startswith("srun")]
+        assert lines.index("module load cuda/12") < lines.index("source own.sh") < command
+        assert " contain it python9 " in lines[command]
+        assert "--kill-on-bad-exit=1" in lines[command]
+        assert "#SBATCH --gres=gpu:h100:8" in lines
+
+
 def test_the_table_numbers_what_each_job_waits_for() -> None:
     result = CliRunner().invoke(cli.cli, ["plan", "table2/baseline", "--profile", "example"])
     assert result.exit_code == 0, result.output
