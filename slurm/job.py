@@ -16,6 +16,7 @@ from results.records import Record, RecordError, read, record_path
 from slurm import distributed, telling, traces, weights
 from slurm.distributed import Seat
 from slurm.interrupts import Interrupts, alone, obeyed, only_once
+from slurm.sharing import shared
 from slurm.weights import TRAINED, WeightsError
 
 if TYPE_CHECKING:
@@ -84,6 +85,10 @@ class Job:
 
     def __call__(self) -> list[str]:
         """Do what is left of this job's part, going on from the last checkpoint; returns where the records stand."""
+        with shared(self.runs):
+            return self._called()
+
+    def _called(self) -> list[str]:
         seat = distributed.seat()
         self.unit_folder.mkdir(parents=True, exist_ok=True)
         # In a job of submitit nothing follows this call but the end of the process, which needs no second life.
@@ -162,7 +167,7 @@ def _failure_kept(job: Job, seat: Seat, interrupts: Interrupts) -> Iterator[None
     try:
         yield
     except Exception as error:
-        if interrupts.asked() and not interrupts.leaving and telling.kind(error) == "own":
+        if interrupts.asked() and not interrupts.leaving and telling.kind(error) in ("own", "peer"):
             interrupts.obey(SIGNAL_PATIENCE)
         telling.fail(job.unit_folder, seat, error, job.snapshot, before)
         raise

@@ -294,6 +294,17 @@ def test_a_shared_experiment_is_one_run_with_all_its_protocols(
     assert [protocol.key for protocol in augmented.protocols] == ["crop224", "crop320"]
 
 
+def test_each_seed_is_a_run_of_its_own(tmp_path: Path, started: list[tuple[dict[str, Job], int | None]]) -> None:
+    result = call("run", "table2", "--mini", "--records", tmp_path / "records", "--runs", tmp_path, "--seeds", "0,3")
+    assert result.exit_code == 0, result.output
+    jobs, _ = started[0]
+    assert len(jobs) == 16
+    assert {name: job.experiment.seed for name, job in jobs.items() if "/final " in name} == {
+        "mini-table2/final seed 0": 0,
+        "mini-table2/final seed 3": 3,
+    }
+
+
 def test_what_is_recorded_is_skipped_and_said(tmp_path: Path, started: list[tuple[dict[str, Job], int | None]]) -> None:
     table = mini_table(TABLES[2])
     row = table.row("final")
