@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from experiments.columns import FLOPS, PAPER_CONVENTION, PARAMS
 from experiments.spec import ArchitectureTable, Column, Experiment, Protocol, Published, Row, Table
+from results.compliance import check
 from results.deviations import footnote, known, notes
 from results.records import CountRecord, Evidence, Record
 from results.verdict import (
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COUNT_METRICS = ("params", "flops")
+MARK = "‡"  # on a measured number that is off its protocol
 MINI = "a mini run checks the pipeline, it says nothing about the paper"
 
 
@@ -37,7 +39,8 @@ class Cell:
     `published`: as in `experiments.spec`: a number, "-" for a printed dash, None where our copy is not readable;
     `reference`: what a count is compared with instead. `verdict` None: nothing to compare (a dash, a mini run).
     `uncertainty`: half the 95% interval of `measured`. `conventions`: a FLOP cell's counts under every convention.
-    `records`: where the evidence is, under the records' folder.
+    `records`: where the evidence is, under the records' folder. `departures`: what puts the measured number off its
+    protocol; the number then carries `MARK` in every format.
     """
 
     table: str
@@ -60,6 +63,7 @@ class Cell:
     conventions: dict[str, int] = field(default_factory=dict)
     footnotes: tuple[str, ...] = ()
     records: tuple[str, ...] = ()
+    departures: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     mini: bool = False
     own: bool = False
@@ -83,7 +87,8 @@ class Cell:
         """The measured number with the printed decimals, or in a word why there is none."""
         if self.measured is None:
             return "-" if self.verdict is None else self.verdict.lower()
-        return str(printed(self.raw if self.raw is not None else self.measured * self.column.scale, self.column))
+        number = printed(self.raw if self.raw is not None else self.measured * self.column.scale, self.column)
+        return f"{number}{MARK if self.departures else ''}"
 
     @property
     def delta_text(self) -> str:
@@ -233,6 +238,7 @@ def _measured(cell: Cell, experiment: Experiment, protocol: Protocol | None, evi
         uncertainty=measured_uncertainty(records, cell.column),
         records=tuple(evidence.place(record) for record in records),
     )
+    cell = _marked(cell, records)
     if cell.mini:
         return replace(cell, reason=MINI)
     if not isinstance(cell.published, (int, float)):
@@ -251,6 +257,18 @@ def _from_file(cell: Cell, record: Record, shown: Sequence[Record]) -> str:
         return f"Released weights, not trained here: {about}."
     value = printed(record.metrics[cell.column.metric].value, cell.column)
     return f"Released weights, not trained here, give {value} {cell.column.unit}: {about}."
+
+
+def _marked(cell: Cell, records: Sequence[Record]) -> Cell:
+    """The cell with what its records say against their protocol (`results.compliance`), as a footnote too."""
+    against = [(record, check(record).against) for record in records]
+    departures = tuple(f"{_run(record)}: {'; '.join(texts)}" for record, texts in against if texts)
+    footnotes = tuple(f"{MARK} Off its protocol: {text}." for text in departures)
+    return replace(cell, departures=departures, footnotes=(*cell.footnotes, *footnotes))
+
+
+def _run(record: Record) -> str:
+    return f"{record.name}, {'released weights' if record.released else f'seed {record.seed}'}"
 
 
 def _stray(cell: Cell, record: Record, evidence: Evidence) -> str:
@@ -283,7 +301,7 @@ def _judged(cell: Cell, judgement: Judgement) -> Cell:
     return replace(
         cell,
         verdict=judgement.verdict,
-        reason=judgement.reason,
+        reason=f"off its protocol: {judgement.reason}" if cell.departures else judgement.reason,
         delta=judgement.delta,
         band=judgement.band,
         footnotes=footnotes,

@@ -4,6 +4,15 @@ A claim compares two terms. `d` is by how much it holds: right - left for `<`, l
 |left - right| for `~`. `u` is half the 95% interval of `d`: the uncertainties of the cells, combined as independent
 ones (a printed number is one run: its evaluation noise and the spread assumed for a re-run; counts have none).
 
+Two measured error rates whose records say which of the same images were right are compared in pairs:
+
+    u^2 = z^2 se^2 + r_left^2 + r_right^2
+
+se is that of `results.paired.difference_se` (McNemar's), r the part of a cell's uncertainty that other seeds would
+change (`results.verdict.rerun_uncertainty`). The images are shared, so what is hard for both cancels; seeds are not,
+so their spread stays: a sentence is about two methods, not about two checkpoints. Where both cells are one training
+tested at two crops that spread counts too, on the safe side.
+
 MATCH: d > u for an order (d >= 0 for `~` and for counts). INCONCLUSIVE: |d| <= u, the numbers lie within the noise of
 each other. FAILED: the opposite is true by more than the noise. `==`: equal as printed. PENDING: a number is not
 measured yet; EXTERNAL: only the test server can measure it; None: a printed number is not readable in our copy.
@@ -18,7 +27,9 @@ from experiments.claims import CLAIMS, Claim, Difference, Layers, Ratio, Term
 from experiments.claims import Cell as Place
 from experiments.spec import ArchitectureTable, Table
 from results.cells import Cell
-from results.verdict import Verdict, published_uncertainty
+from results.paired import difference_se
+from results.records import Evidence
+from results.verdict import Verdict, Z, published_uncertainty, rerun_uncertainty
 
 SIGN = {"<": "<", ">": ">", "==": "=", "~": "≈"}
 # A sentence is as good as its weakest part; parts that cannot be read count only when there is nothing else.
@@ -75,9 +86,10 @@ class Sentence:
 
 
 class Page:
-    """Cells by their place, and the depth of the networks of the rows."""
+    """Cells by their place, the evidence behind them, and the depth of the networks of the rows."""
 
-    def __init__(self, tables: Iterable[Table | ArchitectureTable], cells: Sequence[Cell]) -> None:
+    def __init__(self, tables: Iterable[Table | ArchitectureTable], cells: Sequence[Cell], evidence: Evidence) -> None:
+        self._evidence = evidence
         paper = [table for table in tables if isinstance(table, Table) and not table.mini]
         self._rows = {(table.number, row.key, row.group): row for table in paper for row in table.rows}
         self._protocols = {
@@ -127,12 +139,33 @@ class Page:
             return Number(None, 0.0, cell.measured_text, cell.verdict or "PENDING")
         return Number(cell.measured, cell.uncertainty or 0.0, cell.measured_text)
 
+    def paired(self, left: Term | float, right: Term | float) -> float | None:
+        """Half the 95% interval of two measured error rates' difference on the same images; None: not in pairs."""
+        if not (isinstance(left, Place) and isinstance(right, Place)):
+            return None
+        places = [(place.table, place.row, place.column, place.group) for place in (left, right)]
+        ours, theirs = (self._cells[place] for place in places)
+        if ours.column.noise != "binomial" or ours.column.metric != theirs.column.metric:
+            return None
+        if not ours.records or not theirs.records:
+            return None
+        try:
+            left_side, right_side = ([self._evidence.records[name] for name in cell.records] for cell in (ours, theirs))
+            se = difference_se(left_side, right_side, ours.column.metric)
+        except (KeyError, ValueError):  # the cell shows something else than runs, or they cannot be paired
+            return None
+        spreads = (rerun_uncertainty(side, ours.column) for side in (left_side, right_side))
+        return hypot(Z * se, *spreads)
+
 
 def evaluate(
-    tables: Iterable[Table | ArchitectureTable], cells: Sequence[Cell], claims: Sequence[Claim] = CLAIMS
+    tables: Iterable[Table | ArchitectureTable],
+    cells: Sequence[Cell],
+    evidence: Evidence,
+    claims: Sequence[Claim] = CLAIMS,
 ) -> list[Sentence]:
-    """Every sentence whose cells are all among `cells`, judged on them."""
-    page = Page(tables, cells)
+    """Every sentence whose cells are all among `cells`, judged on them and the `evidence` that they were built from."""
+    page = Page(tables, cells, evidence)
     groups: dict[str, list[Claim]] = {}
     for claim in claims:
         groups.setdefault(claim.key.split("/")[0], []).append(claim)
@@ -146,11 +179,15 @@ def evaluate(
 def _verify(claim: Claim, page: Page) -> Verified:
     relation = f"{_name(claim.left)} {SIGN[claim.relation]} {_name(claim.right)}"
     sides = [[_number(term, page, measured) for term in (claim.left, claim.right)] for measured in (False, True)]
-    published, measured = (_judge(claim, left, right) for left, right in sides)
+    published, measured = (
+        _judge(claim, left, right, noise)
+        for (left, right), noise in zip(sides, (None, page.paired(claim.left, claim.right)), strict=True)
+    )
     return Verified(claim, relation, published, measured)
 
 
-def _judge(claim: Claim, left: Number, right: Number) -> Judged:
+def _judge(claim: Claim, left: Number, right: Number, paired: float | None) -> Judged:
+    """`paired`: the noise of the difference where it is not that of independent numbers."""
     text = f"{left.text} {SIGN[claim.relation]} {right.text}"
     if left.value is None or right.value is None:
         return Judged(text, _weakest((left.verdict, right.verdict)))
@@ -158,7 +195,7 @@ def _judge(claim: Claim, left: Number, right: Number) -> Judged:
         return Judged(text, "MATCH" if left.text == right.text else "FAILED")
     difference = right.value - left.value
     holds = {"<": difference, ">": -difference, "~": claim.tolerance - abs(difference)}[claim.relation]
-    noise = hypot(left.uncertainty, right.uncertainty)
+    noise = hypot(left.uncertainty, right.uncertainty) if paired is None else paired
     exact = noise == 0 or claim.relation == "~"
     if holds > noise or (exact and (holds > 0 or (claim.relation == "~" and holds > -1e-9))):
         return Judged(text, "MATCH")
@@ -178,7 +215,9 @@ def _number(term: Term | float, page: Page, measured: bool) -> Number:
     if left.value is None or right.value is None:
         return Number(None, 0.0, text, _weakest((left.verdict, right.verdict)))
     if isinstance(term, Difference):
-        value, spread = left.value - right.value, hypot(left.uncertainty, right.uncertainty)
+        paired = page.paired(term.left, term.right) if measured else None
+        value = left.value - right.value
+        spread = hypot(left.uncertainty, right.uncertainty) if paired is None else paired
     else:
         value = left.value / right.value
         spread = hypot(left.uncertainty, value * right.uncertainty) / abs(right.value)

@@ -6,13 +6,15 @@ two-sided by doubling. `mid_p` counts half of the observed outcome's own probabi
 test is conservative.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import comb, sqrt
 from typing import Any
 
+from experiments.spec import Column, Row, Table
 from results.outcomes import unpack
-from results.records import Record
+from results.records import Evidence, Record
 from results.verdict import Z
 
 
@@ -72,6 +74,59 @@ def compare(first: Record, second: Record, metric: str = "top1_err") -> Paired:
 
     Raises ValueError saying why two records cannot be paired.
     """
+    n = _same_images(first, second, metric)
+    a, b = (unpack(record.outcomes[metric], n) for record in (first, second))
+    return Paired(n, (a & ~b).bit_count(), (b & ~a).bit_count())
+
+
+def difference_se(left: Sequence[Record], right: Sequence[Record], metric: str) -> float:
+    """Standard error, in points, of the mean error of the records `left` minus that of `right`, on the same n images.
+
+    W_i: the images that record i gets wrong. With a_i = 1 / k for the k records on the left and -1 / k on the right,
+    an image's difference d is the sum of the a_i of those that get it wrong, so
+
+        E[d^2] = sum_ij a_i a_j |W_i and W_j| / n,    E[d] = sum_i a_i |W_i| / n,    se^2 = (E[d^2] - E[d]^2) / n
+
+    With one record a side it is `Paired.se`. Raises ValueError as `compare` does.
+    """
+    records = [*left, *right]
+    n = min(_same_images(records[0], other, metric) for other in records)
+    weights = [1 / len(left)] * len(left) + [-1 / len(right)] * len(right)
+    everything = (1 << n) - 1
+    wrong = [everything & ~unpack(record.outcomes[metric], n) for record in records]
+    weighted = list(zip(weights, wrong, strict=True))
+    square = sum(a * b * (u & v).bit_count() for a, u in weighted for b, v in weighted) / n
+    mean = sum(a * u.bit_count() for a, u in weighted) / n
+    return 100 * sqrt(max(square - mean**2, 0.0) / n)
+
+
+def with_baseline(table: Table, row: Row, evidence: Evidence) -> Iterator[tuple[str, str, int, Paired | str]]:
+    """The row against the first one of its group: baseline's target, column key, seed, and the comparison.
+
+    Of every seed that both have recorded; a text says why two records cannot be paired.
+    """
+    baseline = next(other for other in table.rows if other.group == row.group)
+    if row is baseline or row.experiment is None or baseline.experiment is None:
+        return
+    for column in table.columns:
+        ours, theirs = table.protocol(row, column), table.protocol(baseline, column)
+        if ours is None or theirs is None or column.noise != "binomial":
+            continue
+        others = {record.seed: record for record in evidence.seeds(baseline.experiment, theirs)}
+        for record in evidence.seeds(row.experiment, ours):
+            if record.seed in others:
+                yield table.target(baseline), column.key, record.seed, _paired(record, others[record.seed], column)
+
+
+def _paired(first: Record, second: Record, column: Column) -> Paired | str:
+    try:
+        return compare(first, second, column.metric)
+    except ValueError as error:
+        return str(error)
+
+
+def _same_images(first: Record, second: Record, metric: str) -> int:
+    """How many images both records were tested on; ValueError where they are not the same or not told one by one."""
     for record in (first, second):
         if metric not in record.outcomes:
             raise ValueError(
@@ -88,8 +143,7 @@ def compare(first: Record, second: Record, metric: str = "top1_err") -> Paired:
     n = first.metrics[metric].n
     if n != second.metrics[metric].n:
         raise ValueError(f"{_told(first)} counted {n} images, {_told(second)} {second.metrics[metric].n}: test again")
-    a, b = (unpack(record.outcomes[metric], n) for record in (first, second))
-    return Paired(n, (a & ~b).bit_count(), (b & ~a).bit_count())
+    return n
 
 
 def _tested(record: Record) -> dict[str, Any]:

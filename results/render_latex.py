@@ -29,6 +29,7 @@ SPECIAL = {
     "*": "{*}",
     "×": r"$\times$",  # noqa: RUF001
     "†": r"$\dagger$",
+    "‡": r"$\ddagger$",
     "♣": r"$\clubsuit$",
     "≈": r"$\approx$",
     "±": r"$\pm$",

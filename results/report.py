@@ -34,7 +34,7 @@ def render(
     cells = build(tables, evidence)
     data = frame(cells)
     sheets = [sheet(table, data, evidence) for table in tables]
-    sentences = evaluate(tables, cells)
+    sentences = evaluate(tables, cells, evidence)
     problems = tuple(dict.fromkeys([*evidence.problems, *(text for cell in cells for text in cell.problems)]))
     pages: dict[str, str] = {}
     if "md" in formats:
@@ -125,6 +125,7 @@ def _cell(cell: Cell, page: Sheet) -> dict[str, Any]:
         "n": cell.n,
         "se": _rounded(cell.se),
         "conventions": cell.conventions,
+        "departures": list(cell.departures),
         "footnotes": list(page.marks(cell)),
         "records": list(cell.records),
     }

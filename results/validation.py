@@ -57,6 +57,18 @@ RELEASED_FIELDS = {"sha256": "sha256", "file": "text", "layout": "text", "epochs
 DATA_FIELDS = {"name": "text", "splits": "object"}
 SPLIT_FIELDS = {"samples": "count", "classes": "count", "sha256": "sha256"}
 CODE_FIELDS = {"commit": "text or null", "dirty": "true or false or null", "diff_sha256": "sha256 or null"}
+# Of an epoch's entry in the history; older runs do not say what their steps did.
+EPOCH_FIELDS = {
+    "epoch": "count",
+    "lr": "number",
+    "steps": "count",
+    "samples": "count",
+    "batch": "list",
+    "norm_batch": "count",
+    "input": "list",
+    "lrs": "list",
+    "top1_err": "number",
+}
 STAGE_FIELDS = {"stage": "text", "output": "list", "blocks": "count", "layers": "list", "shortcut": "list"}
 LAYER_FIELDS: dict[str, dict[str, str]] = {
     "conv": {"kernel": "list", "out": "count", "groups": "count", "stride": "list"},
@@ -95,6 +107,7 @@ def check_record(values: Mapping[str, Any], where: Path | str) -> None:
         _typed(seconds, "number", f"{where}: timings.{key}")
     for epoch in values["history"]:
         _typed(epoch, "object", f"{where}: history")
+        _epoch(epoch, f"{where}: history.")
     for sentence in values["deviations"]:
         _typed(sentence, "text", f"{where}: deviations")
 
@@ -204,6 +217,19 @@ def _outcomes(values: Mapping[str, Any], where: Path | str) -> None:
 def _pixels(size: object, where: str) -> None:
     if not (isinstance(size, list) and len(size) == 2 and all(_is(side, "count") and side > 0 for side in size)):
         raise RecordError(f"{where} is {_short(size)}; [height, width] in whole pixels is right")
+
+
+def _epoch(entry: Mapping[str, Any], where: str) -> None:
+    """What an entry of the history says, it says in the form that `pyconv.progress` gives it."""
+    _fields(entry, {key: kind for key, kind in EPOCH_FIELDS.items() if key in entry}, where, others=True)
+    if "input" in entry:
+        _pixels(entry["input"], f"{where}input")
+    batch = entry.get("batch", [0, 0])
+    if not (len(batch) == 2 and all(_is(size, "count") for size in batch)):
+        raise RecordError(f"{where}batch is {_short(batch)}; [smallest, largest] in whole images is right")
+    for run in entry.get("lrs", []):
+        if not (isinstance(run, list) and len(run) == 2 and _is(run[0], "number") and _is(run[1], "count") and run[1]):
+            raise RecordError(f"{where}lrs has {_short(run)}; [learning rate, steps] is right")
 
 
 def _counts(flops: Mapping[str, Any], where: str) -> None:

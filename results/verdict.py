@@ -25,7 +25,7 @@ seen in more than 80% of single runs; five seeds, which assume nothing, see it i
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
-from math import atan, cos, pi, sin, sqrt
+from math import atan, cos, hypot, pi, sin, sqrt
 from statistics import NormalDist, fmean, stdev
 from typing import Literal
 
@@ -113,15 +113,19 @@ def published_uncertainty(published: float, column: Column, n: int) -> float:
 
 
 def measured_uncertainty(records: Sequence[Record], column: Column) -> float:
-    """Half the 95% interval of the mean over seeds: evaluation and t-interval, or one run's assumed spread."""
+    """Half the 95% interval of the mean over seeds: evaluation and `rerun_uncertainty`."""
     metrics = [record.metrics[column.metric] for record in records]
     known = [error for metric in metrics if (error := standard_error(metric, column)) is not None]
     evaluation = Z * fmean(known) if known else 0.0
-    k = len(metrics)
-    if k == 1:
-        return sqrt(evaluation**2 + (Z * RERUN_SD[column.noise]) ** 2)
-    spread = stdev(metric.value / column.scale for metric in metrics)
-    return sqrt(evaluation**2 + (student_quantile(CONFIDENCE, k - 1) * spread) ** 2 / k)
+    return hypot(evaluation, rerun_uncertainty(records, column))
+
+
+def rerun_uncertainty(records: Sequence[Record], column: Column) -> float:
+    """The part of it that other seeds would change: the t-interval of the mean, or one run's assumed spread."""
+    values = [record.metrics[column.metric].value / column.scale for record in records]
+    if len(values) == 1:
+        return Z * RERUN_SD[column.noise]
+    return student_quantile(CONFIDENCE, len(values) - 1) * stdev(values) / sqrt(len(values))
 
 
 def student_quantile(confidence: float, degrees: int) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from experiments.columns import PAPER_CONVENTION
+from results import junit
 from results.verdict import Verdict
 
 # Of several verdicts on one thing the first of these that occurs is the thing's.
@@ -94,18 +95,15 @@ class Verification:
 
     def to_junit(self, path: Path) -> Path:
         """A JUnit file: a suite a table, a case a cell; FAILED is a failure, PENDING is skipped."""
-        root = ElementTree.Element("testsuites", name="pyconv verify")
-        for table in dict.fromkeys(cell.table for cell in self.cells):
-            suite = [_case(cell) for cell in self.cells if cell.table == table]
-            _suite(root, table, suite)
-        _suite(root, "evidence", [_problem_case(number, text) for number, text in enumerate(self.problems, start=1)])
-        for total in ("tests", "failures", "skipped"):
-            root.set(total, str(sum(int(suite.get(total, 0)) for suite in root)))
-        root.set("time", f"{self.seconds:.2f}")
-        ElementTree.indent(root)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        ElementTree.ElementTree(root).write(path, encoding="utf-8", xml_declaration=True)
-        return path
+        suites = [
+            (table, [_case(cell) for cell in self.cells if cell.table == table])
+            for table in dict.fromkeys(cell.table for cell in self.cells)
+        ]
+        problems = [
+            junit.case("evidence", f"problem {number}", "failure", text)
+            for number, text in enumerate(self.problems, start=1)
+        ]
+        return junit.write(path, "pyconv verify", [*suites, ("evidence", problems)], self.seconds)
 
     def to_summary(self) -> str:
         """Markdown for a pull request or a GitHub step summary: the verdict, what is not a MATCH, and every row."""
@@ -187,35 +185,15 @@ def _table(lines: list[list[str]], layout: str) -> str:
 
 
 def _case(cell: Cell) -> ElementTree.Element:
-    case = ElementTree.Element("testcase", classname=_printable(cell.target), name=_printable(cell.name))
     if cell.verdict == "FAILED":
-        ElementTree.SubElement(case, "failure", message=_printable(cell.reason))
-    elif cell.verdict == "PENDING":
-        ElementTree.SubElement(case, "skipped", message=_printable(cell.reason))
-    else:
-        ElementTree.SubElement(case, "system-out").text = _printable(f"{cell.verdict}: {cell.reason}")
-    return case
-
-
-def _problem_case(number: int, problem: str) -> ElementTree.Element:
-    case = ElementTree.Element("testcase", classname="evidence", name=f"problem {number}")
-    ElementTree.SubElement(case, "failure", message=_printable(problem))
-    return case
-
-
-def _suite(root: ElementTree.Element, name: str, cases: list[ElementTree.Element]) -> None:
-    failures, skipped = (sum(case.find(tag) is not None for case in cases) for tag in ("failure", "skipped"))
-    totals = {"name": name, "tests": str(len(cases)), "failures": str(failures), "skipped": str(skipped)}
-    ElementTree.SubElement(root, "testsuite", totals).extend(cases)
-
-
-def _printable(text: str) -> str:
-    """Without control characters and halves of surrogate pairs, which neither XML 1.0 nor UTF-8 can hold."""
-    return re.sub(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "?", text)
+        return junit.case(cell.target, cell.name, "failure", cell.reason)
+    if cell.verdict == "PENDING":
+        return junit.case(cell.target, cell.name, "skipped", cell.reason)
+    return junit.case(cell.target, cell.name, "system-out", f"{cell.verdict}: {cell.reason}")
 
 
 def _markdown(text: str) -> str:
-    return re.sub(r"([\\|<>*_`#])", r"\\\1", _printable(text)).replace("\n", " ")
+    return re.sub(r"([\\|<>*_`#])", r"\\\1", junit.printable(text)).replace("\n", " ")
 
 
 def _worst(verdicts: Iterable[Verdict]) -> Verdict:

@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 
 from experiments import TABLES, rows, trainings
 from experiments.mini import mini, mini_table
+from experiments.protocols import CROP224
 from experiments.spec import fingerprint
 from pyconv.complexity import CONVENTIONS as ALL_CONVENTIONS
 from results import deviations, verify
@@ -150,6 +151,36 @@ def test_show_says_what_the_page_prints_and_what_was_measured(tmp_path: Path) ->
     shown = call("show", "table2/final", "--records", tmp_path).stdout
     for words in ("kernels 3, 5, 7, 9", "epochs               90", "crop224", "22.12", fingerprint(experiment)):
         assert words in shown
+
+
+def test_show_compares_with_the_baseline_row_image_by_image(tmp_path: Path) -> None:
+    """Of 50,000 images 400 are right in the final network only and 100 in the baseline only: -0.6 points."""
+    baseline, final = (TABLES[2].row(key).experiment for key in ("baseline", "final"))
+    theirs, ours = [True] * 50_000, [True] * 50_000
+    theirs[:400], ours[400:500] = [False] * 400, [False] * 100
+    both = [{"top1_err": bits, "top5_err": bits} for bits in (theirs, ours)]
+    evidence.save(tmp_path, baseline, CROP224, right=both[0])
+    assert "image by image" not in call("show", "table2/final", "--records", tmp_path).stdout
+    evidence.save(tmp_path, final, CROP224, right=both[1])
+    text = call("show", "table2/final", "--records", tmp_path).stdout
+    assert (
+        "against table2/baseline, image by image: top1_err, seed 0: -0.60 points (95%: -0.69 to -0.51); "
+        "of 50,000 images 400 are right here only, 100 there only; p = 1.7e-43 (McNemar, exact)"
+    ) in text
+    (row,) = json.loads(call("show", "table2/final", "--json", "--records", tmp_path).stdout)["rows"]
+    assert [(one["column"], one["b"], one["c"]) for one in row["paired"]] == [
+        ("top1_err", 400, 100),
+        ("top5_err", 400, 100),
+    ]
+    assert "image by image" not in call("show", "table2/baseline", "--records", tmp_path).stdout
+
+
+def test_show_says_why_records_cannot_be_paired(tmp_path: Path) -> None:
+    for key in ("baseline", "final"):
+        evidence.save(tmp_path, TABLES[2].row(key).experiment, CROP224)
+    text = call("show", "table2/final", "--records", tmp_path).stdout
+    assert "seed 0: not possible: imagenet-" in text
+    assert "does not say which images were right by top1_err" in text
 
 
 def test_show_tells_the_known_deviation(tmp_path: Path) -> None:

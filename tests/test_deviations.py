@@ -1,11 +1,28 @@
 """The ledger points at cells that exist and excuses exactly what it says."""
 
+import re
+from ast import literal_eval
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 
 from experiments import TABLES
-from experiments.spec import ArchitectureTable
+from experiments.spec import ArchitectureTable, Protocol, Table
 from pyconv.pyramid import PYRAMIDS
-from results.deviations import LEDGER, NOTES, known, notes
+from pyconv.recipe import ImageNetAugment, Recipe
+from results.deviations import LEDGER, NOTES, Note, known, notes
+
+FIELD = re.compile(r"\b(Recipe|ImageNetAugment|Protocol)\.(\w+)(?: = (\([\d, ]+\)|\d+(?:\.\d+)?|\"\w+\"))?")
+IMAGENET_READINGS = {
+    "schedule-step": "Recipe.milestones",
+    "batch-norm-images": "Recipe.batch_norm_batch",
+    "last-epoch": "Protocol.weights",
+    "cutmix-settings": "ImageNetAugment.cutmix_prob",
+    "cosine-steps": "Recipe.lr_at",
+    "augmented-lr": "Recipe.lr",
+    "resize-320": "Protocol.resize",
+}
 
 
 def targets() -> set[str]:
@@ -63,3 +80,45 @@ def test_the_note_on_groups_says_what_the_rule_gives() -> None:
     (note,) = [note for note in NOTES if note.key == "group-rule"]
     assert "2, 4 and 8" in note.text
     assert "4, 8 and 16" in note.text
+
+
+def specs(note: Note) -> Iterator[Any]:
+    """The recipes, augmentations and protocols of the tables that the note is about."""
+    for name in note.cells:
+        table = TABLES[int(name.removeprefix("table"))]
+        assert isinstance(table, Table)
+        for row in table.rows:
+            if row.experiment is not None:
+                yield from (row.experiment.recipe, row.experiment.recipe.augment)
+            yield from (table.protocol(row, column) for column in table.columns)
+
+
+@pytest.mark.parametrize(("key", "field"), IMAGENET_READINGS.items())
+def test_each_reading_of_the_imagenet_tables_has_a_note_that_names_its_field(key: str, field: str) -> None:
+    """And the values that the note states are the ones that are run."""
+    (note,) = [note for note in NOTES if note.key == key]
+    found = FIELD.findall(note.text)
+    assert field in {f"{kind}.{name}" for kind, name, _ in found}
+    kinds = {"Recipe": Recipe, "ImageNetAugment": ImageNetAugment, "Protocol": Protocol}
+    for kind, name, stated in found:
+        values = {getattr(spec, name) for spec in specs(note) if isinstance(spec, kinds[kind])}
+        assert not stated or literal_eval(stated) in values
+
+
+def test_what_the_notes_on_readings_say_follows_from_the_recipes() -> None:
+    table = TABLES[4]
+    assert isinstance(table, Table)
+    plain, augmented = (row.experiment.recipe for row in table.rows[:2] if row.experiment is not None)
+    assert [round(plain.lr_at(10 * epoch, 10), 12) for epoch in (29, 30, 59, 60, 79, 80)] == [
+        0.1,
+        0.01,
+        0.01,
+        0.001,
+        0.001,
+        0.0001,
+    ]
+    assert plain.batch_norm_batch == 256 // 8
+    assert augmented.batch_norm_batch == 1024 // 8
+    assert len({augmented.lr_at(step, 10) for step in range(10, 20)}) == 1  # by epoch
+    assert augmented.lr == 0.1 * 1024 / 256
+    assert round(320 * 256 / 224) == 366

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import tiny
 
+from results.compliance import check
 from results.records import Evidence
 from slurm import traces
 from slurm.distributed import Seat, seat
@@ -129,6 +130,7 @@ def test_two_ranks_make_the_bits_of_one_and_rank_0_writes_one_record(tmp_path: P
     assert record is not None
     assert alone is not None
     assert record.metrics == alone.metrics  # each image is counted once
+    assert check(record).text == "kept"  # the batches of both ranks together are the recipe's
     assert (record.job["id"], record.job["ranks"], record.job["nodes"]) == ("17", 2, ["localhost"])
     assert [life.nodes for life in traces.lives(job.folder)] == [("localhost",)]
     assert "recorded" in ended[0][1]

@@ -21,6 +21,7 @@ from experiments.spec import fingerprint, resolved
 from pyconv.checkpoints import load_weights
 from pyconv.data import DataError
 from pyconv.progress import Diverged
+from results.compliance import check
 from results.records import record_path
 from slurm import job as jobs
 from slurm import telling, traces, weights
@@ -62,6 +63,16 @@ def test_it_leaves_one_complete_record_of_what_it_did(done: Any) -> None:
     assert record.environment["threads"] == 1
     assert record.timings["test"] > 0
     assert record.job["executor"] is None  # nobody submitted it
+    assert check(record).text == "kept"  # what the loop and the test saw is what recipe and protocol say
+
+
+def test_memory_that_cuts_the_batch_norm_is_seen_and_said(tmp_path: Path, data: Path) -> None:
+    job = replace(tiny.job(tmp_path, data), micro_batch=4)
+    job()
+    assert check(job.record(tiny.CROP)).against == (
+        "images in one batch norm 4 instead of 10 (epochs 1-2)",  # of a batch of 10
+        "batch norm over 4 samples (micro_batch) instead of the recipe's 32",
+    )
 
 
 def test_its_error_is_that_of_its_weights_by_hand(done: Any, data: Path) -> None:
@@ -176,6 +187,7 @@ def test_interrupted_after_any_step_it_resumes_to_the_same_bits(
         signal.signal(number, before)
     assert len(steps) <= 9  # four steps an epoch: nothing but the step in flight was repeated
     assert weights_hash(job) == weights_hash(done)
+    assert check(job.record(tiny.CROP)).text == "kept"  # the log of two lives is that of one
 
 
 def test_what_submitit_requeues_is_the_same_job(done: Any) -> None:

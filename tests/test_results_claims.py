@@ -3,13 +3,14 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
-from evidence import CROP, save, save_count
+from evidence import CROP, SHA, save, save_count
 
 from experiments import TABLES
 from experiments.claims import CLAIMS, Cell, Claim, Difference, Layers, Ratio
 from experiments.recipes import imagenet
-from experiments.spec import Column, Row, Table
+from experiments.spec import Column, Experiment, Row, Table
 from pyconv.architectures import pyconvresnet, resnet
 from results.cells import build
 from results.claims import Judged, Sentence, evaluate
@@ -17,6 +18,7 @@ from results.records import Evidence
 
 TOP1 = Column("top1_err", "top-1", "top1_err", "lower", noise="binomial", protocol=CROP)
 PARAMS = Column("params", "params", "params", "lower", unit="M", scale=1e6)
+NOWHERE = Evidence.load(Path("nowhere"))
 OLD, NEW = imagenet(resnet(50)), imagenet(pyconvresnet(50))
 TABLE = Table(
     number=2,
@@ -38,8 +40,8 @@ def at(row: str, column: str = "top1_err") -> Cell:
 
 def judge(claim: Claim, records: Path = Path("nowhere")) -> tuple[Judged, Judged]:
     """The claim judged on the printed and on the measured numbers."""
-    cells = build([TABLE], Evidence.load(records))
-    (sentence,) = evaluate([TABLE], cells, [claim])
+    found = Evidence.load(records)
+    (sentence,) = evaluate([TABLE], build([TABLE], found), found, [claim])
     (part,) = sentence.parts
     return part.published, part.measured
 
@@ -104,6 +106,56 @@ def test_seeds_that_scatter_widen_the_noise(tmp_path: Path) -> None:
     assert judge(claim(at("new"), "<", at("old")), tmp_path)[1].verdict == "INCONCLUSIVE"
 
 
+def save_images(root: Path, experiment: Experiment, right: np.ndarray, seed: int = 0, sha256: str = SHA) -> None:
+    splits = {"val": {"samples": len(right), "classes": 1000, "sha256": sha256}}
+    data = {"name": "imagenet", "splits": splits}
+    save(root, replace(experiment, seed=seed), right={"top1_err": right.tolist()}, data=data)
+
+
+def images(errors: int, *, first: int = 0) -> np.ndarray:
+    """50,000 images of which `errors`, from number `first` on, are wrong."""
+    right = np.ones(50_000, bool)
+    right[first : first + errors] = False
+    return right
+
+
+def test_two_networks_on_the_same_images_are_compared_in_pairs(tmp_path: Path) -> None:
+    """23.0 against 22.5 percent: as independent numbers within the noise, but one network's errors hold the other's.
+
+    Independent: 1.96 sqrt(0.188^2 + 0.187^2 + 2 * 0.128^2) = 0.63. In pairs: b + c = 250, se = 0.032, and
+    1.96 sqrt(0.032^2 + 2 * 0.128^2) = 0.36.
+    """
+    wanted = claim(at("new"), "<", at("old"))
+    independent, paired = tmp_path / "independent", tmp_path / "paired"
+    for root, sha256 in ((independent, "b" * 64), (paired, SHA)):
+        save_images(root, OLD, images(11_500))
+        save_images(root, NEW, images(11_250), sha256=sha256)
+    assert judge(wanted, independent)[1] == Judged("22.50 < 23.00", "INCONCLUSIVE")
+    assert judge(wanted, paired)[1] == Judged("22.50 < 23.00", "MATCH")
+    assert judge(claim(at("new"), ">", at("old")), paired)[1].verdict == "FAILED"
+    difference = Difference(at("old"), at("new"))
+    assert judge(claim(difference, ">", 0.4), paired)[1].verdict == "INCONCLUSIVE"  # 0.5 +- 0.36
+    assert judge(claim(difference, ">", 0.1), paired)[1].verdict == "MATCH"
+    assert judge(claim(difference, ">", 0.1), independent)[1].verdict == "INCONCLUSIVE"
+
+
+def test_errors_on_different_images_pair_to_more_noise_not_less(tmp_path: Path) -> None:
+    """b = 11,500 and c = 10,850 do not overlap: se = 0.299, +-0.69, where independent numbers would have +-0.63."""
+    save_images(tmp_path, OLD, images(11_500))
+    save_images(tmp_path, NEW, images(10_850, first=20_000))  # 1.3 points fewer
+    difference = Difference(at("old"), at("new"))
+    assert judge(claim(difference, ">", 0.55), tmp_path)[1].verdict == "MATCH"
+    assert judge(claim(difference, ">", 0.64), tmp_path)[1].verdict == "INCONCLUSIVE"
+
+
+def test_the_spread_over_seeds_stays_in_a_paired_comparison(tmp_path: Path) -> None:
+    """Half a point between the means, seeds at +-0.4: t = 12.7 for two seeds, whatever the images say."""
+    for seed, shift in enumerate((-200, 200)):
+        save_images(tmp_path, OLD, images(11_500 + shift), seed)
+        save_images(tmp_path, NEW, images(11_250 + shift), seed)
+    assert judge(claim(at("new"), "<", at("old")), tmp_path)[1] == Judged("22.50 < 23.00", "INCONCLUSIVE")
+
+
 def test_counts_are_exact_integers_when_measured(tmp_path: Path) -> None:
     save_count(tmp_path, resnet(50), 25_557_032, 4_142_713_880)
     save_count(tmp_path, pyconvresnet(50), 25_557_031, 3_877_433_368)
@@ -116,10 +168,10 @@ def test_counts_are_exact_integers_when_measured(tmp_path: Path) -> None:
 def test_a_sentence_is_as_good_as_its_weakest_part() -> None:
     good, close = claim(at("new"), "<", at("old")), claim(at("close"), "<", at("new"))
     bad = claim(at("old"), "<", at("new"))
-    cells = build([TABLE], Evidence.load(Path("nowhere")))
+    cells = build([TABLE], NOWHERE)
 
     def overall(*claims: Claim) -> str | None:
-        (sentence,) = evaluate([TABLE], cells, claims)
+        (sentence,) = evaluate([TABLE], cells, NOWHERE, claims)
         return sentence.on_published
 
     assert overall(good) == "MATCH"
@@ -129,12 +181,12 @@ def test_a_sentence_is_as_good_as_its_weakest_part() -> None:
 
 def test_a_report_of_some_rows_leaves_out_sentences_about_others() -> None:
     part = replace(TABLE, rows=TABLE.rows[:1])
-    assert evaluate([part], build([part], Evidence.load(Path("nowhere"))), [claim(at("new"), "<", at("old"))]) == []
+    assert evaluate([part], build([part], NOWHERE), NOWHERE, [claim(at("new"), "<", at("old"))]) == []
 
 
 def sentences() -> dict[str, Sentence]:
     tables = list(TABLES.values())
-    return {sentence.key: sentence for sentence in evaluate(tables, build(tables, Evidence.load(Path("nowhere"))))}
+    return {sentence.key: sentence for sentence in evaluate(tables, build(tables, NOWHERE), NOWHERE)}
 
 
 def test_every_sentence_of_the_paper_is_judged_and_none_contradicts_the_tables() -> None:

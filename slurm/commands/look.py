@@ -9,6 +9,7 @@ from tabulate import tabulate
 
 from experiments.spec import ArchitectureTable, Row, Table, family, fingerprint, resolved
 from results import cells
+from results.paired import Paired, with_baseline
 from results.records import Evidence
 from slurm.commands import options
 from slurm.selection import narrowed, protocols, state
@@ -64,6 +65,8 @@ def about(table: Table | ArchitectureTable, row: Row | None, evidence: Evidence)
                 "protocols": [resolved(protocol) for protocol in protocols(table, row)],
             }
     content["cells"] = [_cell(cell) for cell in own]
+    if isinstance(table, Table) and row is not None:
+        content["paired"] = [_compared(*found) for found in with_baseline(table, row, evidence)]
     content["records"] = list(dict.fromkeys(place for cell in own for place in cell.records))
     notes = [*(note for cell in own for note in cell.footnotes), *([row.footnote] if row else []), *table.footnotes]
     content["notes"] = list(dict.fromkeys(filter(None, notes)))
@@ -113,8 +116,29 @@ def _cell(cell: cells.Cell) -> dict[str, Any]:
         "delta": cell.delta,
         "verdict": cell.verdict,
         "reason": cell.reason,
+        "departures": list(cell.departures),
         "texts": [cell.published_text, cell.measured_text, cell.delta_text],
     }
+
+
+def _compared(baseline: str, column: str, seed: int, found: Paired | str) -> dict[str, Any]:
+    """The row against the baseline row, image by image: numbers in points, negative where the row errs less."""
+    where = {"baseline": baseline, "column": column, "seed": seed}
+    if isinstance(found, str):
+        return {**where, "why_not": found}
+    numbers = {name: getattr(found, name) for name in ("n", "b", "c", "difference", "se", "interval", "p", "mid_p")}
+    return where | numbers
+
+
+def _paired_line(found: dict[str, Any]) -> str:
+    line = f"  against {found['baseline']}, image by image: {found['column']}, seed {found['seed']}: "
+    if "why_not" in found:
+        return line + f"not possible: {found['why_not']}"
+    low, high = found["interval"]
+    return line + (
+        f"{found['difference']:+.2f} points (95%: {low:+.2f} to {high:+.2f}); of {found['n']:,} images "
+        f"{found['b']:,} are right here only, {found['c']:,} there only; p = {found['p']:.2g} (McNemar, exact)"
+    )
 
 
 def _text(content: dict[str, Any]) -> list[str]:
@@ -131,6 +155,7 @@ def _text(content: dict[str, Any]) -> list[str]:
     body = [[c["row"], c["column"], c["unit"], *c["texts"], c["verdict"] or "", c["reason"]] for c in content["cells"]]
     table = tabulate(body, head, tablefmt="simple", disable_numparse=True)
     lines += ["", *(f"  {line}" for line in table.splitlines())]
+    lines += [_paired_line(found) for found in content.get("paired", [])]
     lines += [f"  record: {place}" for place in content["records"]]
     return lines + [f"  note: {note}" for note in content["notes"]]
 

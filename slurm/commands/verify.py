@@ -1,4 +1,4 @@
-"""`pyconv verify`: every parameter and FLOP count of the paper against the printed number."""
+"""`pyconv verify`: the counts of networks against the printed numbers; `--protocol`: runs against their specs."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -8,6 +8,7 @@ import click
 
 from experiments.spec import ArchitectureTable, Table
 from results import verify as counts
+from results.audit import audit
 from results.records import Evidence
 from results.verification import Verification
 from slurm.commands import options
@@ -29,6 +30,8 @@ from slurm.selection import narrowed
 @click.option(
     "--summary", type=click.Path(path_type=Path, dir_okay=False), help="Append Markdown: a GitHub step summary."
 )
+@click.option("--protocol", is_flag=True, help="Check recorded runs against their recipes and tests instead.")
+@click.option("--mini", is_flag=True, help="With --protocol: of the mini tables.")
 @options.records
 @options.as_json
 def verify(
@@ -38,10 +41,22 @@ def verify(
     convention: tuple[str, ...],
     junit: Path | None,
     summary: Path | None,
+    protocol: bool,
+    mini: bool,
     records: Path,
     as_json: bool,
 ) -> None:
-    """Count the networks of TARGET and compare with the paper. Exit 1 when a count drifts and no deviation knows it."""
+    """Count the networks of TARGET and compare with the paper. Exit 1 when a count drifts and no deviation knows it.
+
+    --protocol compares what recorded runs were seen to do with their own specs. Exit 1 when one departs.
+    """
+    if protocol:
+        if recount or record or convention or summary:
+            raise click.UsageError("--protocol counts nothing: leave out --recount, --record, --convention, --summary")
+        _check_protocols(target, mini, junit, records, as_json)
+        return
+    if mini:
+        raise click.UsageError("--mini goes with --protocol: the paper prints no counts of mini networks")
     if recount is False and convention == ("fvcore",):
         note("note: fvcore's recorded counts are shown; --recount counts them anew")
     selected = narrowed(options.selection(target))
@@ -65,6 +80,18 @@ def verify(
     else:
         click.echo(verification.to_text())
     if not verification.ok:
+        raise click.exceptions.Exit(1)
+
+
+def _check_protocols(target: str, mini: bool, junit: Path | None, records: Path, as_json: bool) -> None:
+    found = audit(narrowed(options.selection(target, mini)), options.evidence(records))
+    if junit is not None:
+        found.to_junit(junit)
+    if as_json:
+        options.print_json(found.to_json())
+    else:
+        click.echo(found.to_text())
+    if not found.ok:
         raise click.exceptions.Exit(1)
 
 
