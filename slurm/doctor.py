@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -38,6 +39,7 @@ def examine(place: profiles.Profile, records: Path, runs: Path) -> Iterator[Chec
     yield python()
     yield from packages()
     yield from torch_here()
+    yield crops()
     yield hardware()
     yield disk(runs)
     yield writable("records", records)
@@ -72,6 +74,16 @@ def packages(requirements: list[str] | None = None) -> Iterator[Check]:
         have, need = _numbers(found), _numbers(wanted)
         fits = have == need if relation == "==" else have >= need
         yield Check(name, "ok" if fits else "problem", found, "" if fits else f"{relation}{wanted} is needed: {advice}")
+
+
+def crops() -> Check:
+    """Whether the module that decodes only the crop of a JPEG was built."""
+    if find_spec("pyconv.data._jpeg") is not None:
+        return Check("jpeg crops", "ok", "decoded alone")
+    advice = (
+        "apt-get install libjpeg62-turbo-dev (or libjpeg-turbo's headers as your system names them), pip install again"
+    )
+    return Check("jpeg crops", "note", "whole images are decoded: the same pixels, more slowly", advice)
 
 
 def torch_here() -> Iterator[Check]:

@@ -1,7 +1,8 @@
 """Why a job ended without its record, and what `retry` does about it: one policy for each class of failure.
 
-Evidence is asked in this order: what the job itself wrote, SLURM's state, SLURM's words in the job's log. An own error
-is never retried blindly: the same code on the same data fails again.
+Evidence is asked in this order: what the job itself wrote, SLURM's state, SLURM's words in the job's log. A rank that
+wrote that it lost another one ("peer") does not know why: there SLURM is asked first. An own error is never retried
+blindly: the same code on the same data fails again.
 """
 
 import re
@@ -32,7 +33,7 @@ READ = 65_536  # bytes of a log's end that are looked at
 
 @dataclass(frozen=True)
 class Ended:
-    """How a unit's last job ended. `nodes`: where it ran, as SLURM writes them."""
+    """How a unit's last job ended. `nodes`: where, as SLURM writes them; of a node's failure that node where known."""
 
     kind: Class
     words: str
@@ -88,22 +89,28 @@ _LOG: tuple[tuple[str, Class], ...] = (
     (r"CANCELLED AT", "cancelled"),
 )
 
+_NODE_LOST = r"srun: error: Node failure on (\S+)"  # the one of a job's several that failed: the others are sound
+
 
 def ended(seen: Seen | None, failed: Failed | None, log: str, job_id: str | None, blocked_by: str = "") -> Ended:
     """The class of a job that is no longer live and left no record. `failed`: what the unit's folder holds.
 
     `log`: the end of its stderr. `blocked_by`: words about a parent that did not succeed, "" when all did.
     """
-    nodes = seen.nodes if seen else ""
+    lost = re.search(_NODE_LOST, log)
+    nodes = lost.group(1) if lost else seen.nodes if seen else ""
     if blocked_by and (seen is None or seen.doomed or seen.state in ("CANCELLED", "PENDING")):
         return Ended("blocked", blocked_by)
-    if failed is not None and failed.job == job_id:
-        return Ended(failed.kind, failed.error, failed.node or nodes)
+    told = failed if failed is not None and failed.job == job_id else None
+    if told is not None and told.kind != "peer":
+        return Ended(told.kind, told.error, told.node or nodes)
     if seen is not None and seen.state in _STATES:
         return Ended(_STATES[seen.state], f"SLURM: {seen.state}", nodes)
     for pattern, kind in _LOG:
         if found := re.search(f".*(?:{pattern}).*", log):
             return Ended(kind, found.group().strip(), nodes)
+    if told is not None:
+        return Ended("killed", told.error, nodes or told.node)
     if seen is None:
         return Ended("unknown", "it left the queue without a record, and SLURM has forgotten it", nodes)
     if seen.state == "COMPLETED":

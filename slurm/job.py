@@ -16,6 +16,7 @@ from results.records import Record, RecordError, read, record_path
 from slurm import distributed, telling, traces, weights
 from slurm.distributed import Seat
 from slurm.interrupts import Interrupts, alone, obeyed, only_once
+from slurm.sharing import shared
 from slurm.weights import TRAINED, WeightsError
 
 if TYPE_CHECKING:
@@ -33,9 +34,9 @@ SIGNAL_PATIENCE = 30.0
 class Job:
     """`experiment` trained below `runs` and tested by `protocols`, its records written below `records`.
 
-    `part`: both, or one of them; a test never trains. `data`: name -> folder. `threads`, `workers`, `micro_batch`,
-    `device`: how it is executed, not what it computes. `snapshot`: id of the code; `code`: its provenance, which is
-    asked of git when None.
+    `part`: both, or one of them; a test never trains. `data`: name -> folder. How it is executed, not what it computes:
+    `threads`, `workers`, `micro_batch`, `device`, and in epochs `checkpoint_every`, `validate_every`. `snapshot`: id of
+    the code; `code`: its provenance, which is asked of git when None.
     """
 
     experiment: Experiment
@@ -47,6 +48,8 @@ class Job:
     workers: int = 0
     micro_batch: int | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    checkpoint_every: int = 1
+    validate_every: int = 1
     mini: bool = False
     part: Part = "all"
     snapshot: str = ""
@@ -82,6 +85,10 @@ class Job:
 
     def __call__(self) -> list[str]:
         """Do what is left of this job's part, going on from the last checkpoint; returns where the records stand."""
+        with shared(self.runs):
+            return self._called()
+
+    def _called(self) -> list[str]:
         seat = distributed.seat()
         self.unit_folder.mkdir(parents=True, exist_ok=True)
         # In a job of submitit nothing follows this call but the end of the process, which needs no second life.
@@ -160,7 +167,7 @@ def _failure_kept(job: Job, seat: Seat, interrupts: Interrupts) -> Iterator[None
     try:
         yield
     except Exception as error:
-        if interrupts.asked() and not interrupts.leaving and telling.kind(error) == "own":
+        if interrupts.asked() and not interrupts.leaving and telling.kind(error) in ("own", "peer"):
             interrupts.obey(SIGNAL_PATIENCE)
         telling.fail(job.unit_folder, seat, error, job.snapshot, before)
         raise

@@ -11,7 +11,7 @@ from slurm.job import trained
 from slurm.selection import Skip, protocols, seeded, tasks_here
 
 Kind = Literal["train", "test"]
-Action = Literal["run", "running", "recorded", "blocked"]
+Action = Literal["run", "running", "recorded", "unneeded", "blocked"]
 NOT_RUN = {
     "quoted": "quoted from other papers, never run",
     "external": "trained here, measured by the data set's own test server only",
@@ -164,7 +164,7 @@ class _Decisions:
         if training.rows and training.tests and not self.missing[key] and not needed_by:
             return "recorded", "every test of it is recorded"
         if not training.rows and not needed_by:
-            return "recorded", "nothing that starts from it is to be run"
+            return "unneeded", "nothing that starts from it is to be run"
         if training.experiment.task not in self.here:
             return "blocked", f"no training code for {training.experiment.task} yet (there is: {', '.join(self.here)})"
         return "run", _why(training)

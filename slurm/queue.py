@@ -4,6 +4,7 @@ Its word is a hint: a job that SLURM calls COMPLETED without a record did not su
 may be back in a second. A command that is missing, hangs or fails gives an answer that says so.
 """
 
+import re
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -88,11 +89,25 @@ def account(ids: Iterable[str]) -> Answer:
         return told
     rows = (line.strip().split("|") for line in told.splitlines())
     seen = [
-        Seen(row[0], row[1], row[2].split(" ")[0], row[3].replace("None assigned", ""), "", _seconds(row[4]), "sacct")
+        Seen(element, row[1], row[2].split(" ")[0], row[3].replace("None assigned", ""), "", _seconds(row[4]), "sacct")
         for row in rows
-        if len(row) == 5 and "[" not in row[0]
+        if len(row) == 5
+        for element in _elements(row[0])
     ]
     return Answer({job.id: job for job in seen})
+
+
+def _elements(job_id: str) -> list[str]:
+    """`17_[0-2,5%4]` (elements that never started share a line, cancelled ones too) -> `17_0`, `17_1`, `17_2`, `17_5`.
+
+    Of a list that SLURM has cut short, what stands there.
+    """
+    array, bracket, inside = job_id.partition("_[")
+    if not bracket:
+        return [job_id]
+    parts = (re.fullmatch(r"(\d+)(?:-(\d+)(?::(\d+))?)?", part) for part in inside.rstrip("]").split("%")[0].split(","))
+    spans = (range(int(p[1]), int(p[2] or p[1]) + 1, int(p[3] or 1)) for p in parts if p is not None)
+    return [f"{array}_{number}" for span in spans for number in span]
 
 
 def _run(command: list[str]) -> "str | Answer":

@@ -1,8 +1,9 @@
 """From targets to work: which rows of the selected tables have something to train here, and why the others have not."""
 
 import pkgutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import get_args
 
 import pyconv.tasks
@@ -82,11 +83,16 @@ def seeded(experiment: Experiment, seed: int | None) -> Experiment:
     return experiment if seed is None else replace(experiment, seed=seed)
 
 
-def works(lines: Iterable[tuple[Table, Row]], evidence: Evidence, seed: int | None) -> tuple[list[Work], list[Skip]]:
-    """What there is to do for `lines`, an experiment shared by several rows once; and what is left out."""
+def works(
+    lines: Sequence[tuple[Table, Row]], evidence: Evidence, seeds: Sequence[int] = ()
+) -> tuple[list[Work], list[Skip]]:
+    """What there is to do for `lines`, an experiment shared by several rows once; and what is left out.
+
+    `seeds`: each of them for every row (none: the experiments' own).
+    """
     todo: dict[str, Work] = {}
     skipped: list[Skip] = []
-    for table, row in lines:
+    for seed, (table, row) in product(seeds or (None,), lines):
         target = table.target(row)
         if skip := _skip(table, row, evidence, seed):
             skipped.append(skip)
@@ -97,7 +103,7 @@ def works(lines: Iterable[tuple[Table, Row]], evidence: Evidence, seed: int | No
         before = todo.get(fingerprint(experiment), Work(experiment, (), ()))
         union = {p.key: p for p in (*before.protocols, *missing)}
         todo[fingerprint(experiment)] = Work(experiment, tuple(union.values()), (*before.targets, target))
-    return list(todo.values()), skipped
+    return list(todo.values()), list(dict.fromkeys(skipped))
 
 
 def _skip(table: Table, row: Row, evidence: Evidence, seed: int | None) -> Skip | None:

@@ -133,13 +133,17 @@ def _hand_over(order: Order, layout: Sequence[ArrayPlan], code: snapshot.Snapsho
         for number, array in enumerate(layout)
     )
     submission = Submission(folder, sent, order.profile.name, code.id)
-    submissions.begin(submission)
+    try:
+        submissions.begin(submission)
+    except OSError as error:
+        raise SubmissionError(f"{error}; {_so_far([], layout)}") from error
     ids: list[str] = []
     waits: list[str] = []
     for number, array in enumerate(layout):
         waits.append(array.dependency(layout, ids))
         try:
             ids.append(_submit(order, submission, number, array, waits[-1], code))
+            submissions.confirm(submission, number, ids[-1])
         except (SubmissionError, OSError) as error:
             raise SubmissionError(f"{error}; {_so_far(ids, layout)}") from error
     accepted = zip(sent, ids, waits, strict=True)
@@ -151,7 +155,7 @@ def _submit(
 ) -> str:
     from slurm.cluster import submit_array  # submitit, which nobody needs before
 
-    job_id = submit_array(
+    return submit_array(
         [job_of(order, planned, code) for planned in array.members],
         array.keywords,
         submission.jobs,
@@ -160,8 +164,6 @@ def _submit(
         snapshot_root=code.root,
         dependency=dependency,
     )
-    submissions.confirm(submission, number, job_id)
-    return job_id
 
 
 def _member(order: Order, job: PlannedJob) -> Member:

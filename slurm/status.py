@@ -12,7 +12,7 @@ from slurm import failures, traces
 from slurm.job import trained, unit_folder
 from slurm.live import Known
 from slurm.plan import unit_key
-from slurm.queue import Answer, Seen, account
+from slurm.queue import ENDED, Answer, Seen, account
 from slurm.selection import protocols, seeded
 from slurm.submissions import Place
 
@@ -152,11 +152,28 @@ class Board:
             return self._silent(base)
         return self._ended(base, place, seen or self._accounted(place.job_id))
 
+    @property
+    def silence(self) -> str:
+        """Why SLURM's accounting said nothing of jobs that squeue has forgotten; "" when it did or was not needed."""
+        return self._accounts.silence if self._accounts is not None else ""
+
     def _unsubmitted(self, unit: Unit) -> UnitState:
-        told = traces.told(self._folder(unit))
-        if told is not None and time.time() - told.time < FRESH:
+        """Of `pyconv run`: what it told last, or the error that ended it since."""
+        told, failed = traces.told(self._folder(unit)), self._failed_here(unit)
+        if failed is not None and (told is None or failed.time >= told.time):
+            end = failures.ended(None, failed, "", failed.job)
+            words = f"{end.kind}: {end.words}"
+            return UnitState(unit, "failed", words, end.kind, job_id=failed.job or None, nodes=end.nodes)
+        if told is None:
+            return UnitState(unit, "missing", "never submitted")
+        if time.time() - told.time < FRESH:
             return UnitState(unit, "running", "started by hand", job_id=told.job or None)
-        return UnitState(unit, "missing", "never submitted")
+        return UnitState(unit, "missing", "never submitted; started by hand, and interrupted")
+
+    def _failed_here(self, unit: Unit) -> traces.Failed | None:
+        """A run by hand trains and tests in one: an error after the training is its tests'."""
+        whole = unit.protocol is not None and trained(self.runs, unit.experiment)
+        return traces.failed(unit_folder(self.runs, unit.experiment, None) if whole else self._folder(unit))
 
     def _unanswered(self, unit: Unit, place: Place) -> UnitState:
         if time.time() - place.submission.time < FRESH:
@@ -181,10 +198,12 @@ class Board:
         return replace(base, why=self.known.answer.silence)
 
     def _ended(self, base: UnitState, place: Place, seen: Seen | None) -> UnitState:
-        failed = traces.failed(place.member.folder)
-        end = failures.ended(
-            seen, failed, failures.log_end(place.log("err")), place.job_id, self._failed_parent(base.unit)
-        )
+        """It left the queue. Accounting lags: what it still calls running or pending is no word about the end."""
+        failed, log, parent = traces.failed(place.member.folder), place.log("err"), self._failed_parent(base.unit)
+        late = seen if seen is not None and seen.source == "sacct" and seen.state not in ENDED else None
+        end = failures.ended(None if late else seen, failed, failures.log_end(log), place.job_id, parent)
+        if late and end.kind == "unknown":
+            return replace(base, why=f"it left the queue; accounting lags and still calls it {late.state}")
         states: dict[str, State] = {"cancelled": "cancelled", "blocked": "blocked"}
         words = end.words if end.kind in states else f"{end.kind}: {end.words}"
         return replace(

@@ -19,13 +19,14 @@ import socket
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from results.files import write_over
 from slurm.arrays import element_id
+from slurm.sharing import shared
 
 FOLDER = "submissions"
 _INTENT = "submission.json"
@@ -161,7 +162,8 @@ def adopt(submissions: Iterable[Submission], ids: Mapping[str, str]) -> list[Sub
         arrays = []
         for number, array in enumerate(submission.arrays):
             if array.job_id is None and array.name in ids:
-                confirm(submission, number, ids[array.name])
+                with suppress(OSError):  # a full disk: SLURM's queue remembers it for the next look
+                    confirm(submission, number, ids[array.name])
                 array = replace(array, job_id=ids[array.name])
             arrays.append(array)
         whole.append(replace(submission, arrays=tuple(arrays)))
@@ -170,19 +172,30 @@ def adopt(submissions: Iterable[Submission], ids: Mapping[str, str]) -> list[Sub
 
 @contextmanager
 def alone(runs: Path, wait: float = 600.0) -> Iterator[None]:
-    """One submitter at a time for one runs folder, on any machine that shares it; a process that dies lets go.
+    """One submitter at a time for one runs folder, on any machine and for any person that shares it.
 
-    Raises SubmissionError when another holds it for longer than `wait` seconds or the disk cannot lock.
+    A process that dies lets go. Raises SubmissionError when another holds it for longer than `wait` seconds, the disk
+    cannot lock, or the folder is somebody else's.
     """
-    folder = runs.absolute() / FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "lock"
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    path = runs.absolute() / FOLDER / "lock"
+    with shared(runs):
+        handle = _opened(path)
+        try:
+            _lock(handle, path, wait)
+            yield
+        finally:
+            os.close(handle)
+
+
+def _opened(path: Path) -> int:
     try:
-        _lock(handle, path, wait)
-        yield
-    finally:
-        os.close(handle)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except PermissionError as error:
+        raise SubmissionError(
+            f"{path}: {error.strerror}; a runs folder that several people share is writable by their group "
+            "(chmod -R g+rwX, and g+s on its folders); nothing was submitted"
+        ) from error
 
 
 def _lock(handle: int, path: Path, wait: float) -> None:

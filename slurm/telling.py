@@ -5,6 +5,7 @@ A full disk must not end a training because of a hint: what cannot be told is pa
 
 import contextlib
 import errno
+import re
 import sys
 import time
 import traceback
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from slurm import traces
 from slurm.distributed import Seat
+from slurm.interrupts import LockedError
 from slurm.traces import Failed, FailureKind, Life, Told
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ EVERY = 1.0  # seconds between two writes of the progress
 _NOT_METRICS = ("epoch", "lr", "train_loss", "train_top1_err", "seconds")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _CPU_OUT_OF_MEMORY = "DefaultCPUAllocator"
+# What the survivors see of a rank or a reader of images that was killed: gloo and torch tell it in words only.
+_LOST = re.compile(r"gloo/transport|DataLoader worker .*(killed by signal|exited unexpectedly)", re.DOTALL)
 
 
 def begin(folder: Path, seat: Seat) -> None:
@@ -68,7 +72,7 @@ class Teller:
 
 
 def kind(error: BaseException) -> FailureKind:
-    """Whose fault an error is: of the memory, of the recipe, of the disk, or of the code and its data."""
+    """Whose fault an error is: of the memory, the recipe, the disk, of another process, or of the code and its data."""
     for cause in _causes(error):
         if isinstance(cause, MemoryError) or _is(cause, "torch", "OutOfMemoryError"):
             return "oom"
@@ -78,22 +82,33 @@ def kind(error: BaseException) -> FailureKind:
             return "diverged"
         if isinstance(cause, OSError) and cause.errno in _FULL:
             return "disk"
+        if _of_another(cause):
+            return "peer"
     return "own"
 
 
 def fail(folder: Path, seat: Seat, error: BaseException, snapshot: str, before: Failed | None) -> None:
     """Keep why this life ended, unless another rank was first: the others fail because one did.
 
-    `before`: what an earlier life has left. The error itself is never hidden by a disk that refuses this.
+    A rank that only lost another one gives way to whoever knows more, in whatever order they end. `before`: what an
+    earlier life has left. The error itself is never hidden by a disk that refuses this.
     """
-    if traces.failed(folder) != before:
+    whose, told = kind(error), traces.failed(folder)
+    if told is not None and told != before and (told.kind != "peer" or whose == "peer"):
         return
     words = traceback.format_exception(error)
     what = f"{type(error).__name__}: {error}"
     try:
-        traces.fail(folder, Failed(kind(error), what, "".join(words), seat.job or "", seat.node, snapshot))
+        traces.fail(folder, Failed(whose, what, "".join(words), seat.job or "", seat.node, snapshot))
     except OSError as refused:
         print(f"why this job ended could not be kept: {refused}", file=sys.stderr, flush=True)
+
+
+def _of_another(error: BaseException) -> bool:
+    """Whether `error` says that a process other than this one is gone or in the way."""
+    if isinstance(error, ConnectionError | LockedError) or _is(error, "torch.distributed", "DistError"):
+        return True
+    return isinstance(error, RuntimeError) and _LOST.search(str(error)) is not None
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -21,7 +21,7 @@ from typing import Any, Literal, TypeVar
 from results.files import write_over
 
 LIVES, PROGRESS, FAILURE, LOCK = "lives.jsonl", "progress.json", "failure.json", "lock"
-FailureKind = Literal["oom", "diverged", "disk", "own"]
+FailureKind = Literal["oom", "diverged", "disk", "peer", "own"]
 _T = TypeVar("_T")
 
 
@@ -63,7 +63,10 @@ class Told:
 
 @dataclass(frozen=True)
 class Failed:
-    """The error that ended a life. `kind`: whose fault it is. `node`: where. `snapshot`: of the code that failed."""
+    """The error that ended a life. `node`: where. `snapshot`: of the code that failed.
+
+    `kind`: whose fault it is ("peer": of a process that died elsewhere, or is in the way).
+    """
 
     kind: FailureKind
     error: str

@@ -7,6 +7,7 @@ live at the same time, each on a node of its own kind of trouble; the moments co
 import contextlib
 import os
 import random
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -144,12 +145,14 @@ def node_failed(run: Run) -> None:
 
 
 def controller_restarted(run: Run) -> None:
-    """Nobody dies of it; then the job is requeued, so that there is a next life."""
+    """Nobody dies of it; the run is asked to save while nobody can requeue it, and has to insist until somebody can."""
+    lives = run.lives
     run.lab.stop_controller()
-    time.sleep(1.0)
+    for process in run.processes():
+        os.kill(process, signal.SIGUSR2)
+    time.sleep(2.0)
     run.lab.start_controller()
-    until(lambda: slurm("squeue", "--noheader", "--jobs", run.ids[-1], check=False), 60, run.told)
-    signalled(run)
+    until(lambda: run.lives > lives, 60, run.told)
 
 
 def until(condition: Callable[[], Any], limit: float, told: Callable[[], str]) -> None:
@@ -206,6 +209,11 @@ def check(run: Run, sha: str, result: str = "success") -> None:
     assert traces.failed(run.job.folder) is None
 
 
+def obeyed(run: Run) -> int:
+    """How often it asked to be requeued by itself, in submitit's words: a signal that is ignored leaves none."""
+    return sum(log.read_text().count("Requeued job") for log in (run.folder / "jobs").glob("*_0_log.out"))
+
+
 def report(runs: Sequence[Run]) -> None:
     for run in runs:
         print(f"{run.folder.name}: {run.kills} kills, {run.lives} lives")
@@ -243,6 +251,7 @@ def test_preempted_timed_out_and_thrown_off_a_node(lab: Lab, tmp_path: Path, dig
     )
     late.kills = late.lives - 1
     report((lesser, powerless, late))
+    assert obeyed(lesser) >= 1
     assert late.kills >= 1
     alone = tiny.job(tmp_path / "alone", digits, experiment=LONGER)
     alone()
@@ -255,6 +264,7 @@ def test_the_controller_restarts_under_a_run(lab: Lab, tmp_path: Path, digits: P
     run = run_on(lab, tmp_path, digits, "controller", 1)
     run.suffer(controller_restarted, 2)
     report([run])
+    assert obeyed(run) == run.kills
     check(run, undisturbed)
 
 

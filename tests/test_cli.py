@@ -92,7 +92,7 @@ def test_the_console_script_is_this_one() -> None:
         (["verify", "table7/fcn"], "quoted"),
         (["report", "table2", "--format", "pdf"], "md, latex, json, html"),
         (["report", "table2", "--format", "md,latex"], "--output DIR"),
-        (["data", "prepare", "imagenet"], "digits"),
+        (["data", "prepare", "imagenet"], "--root DIR or set PYCONV_DATA_IMAGENET"),
         (["data", "check", "imagenet"], "PYCONV_DATA_IMAGENET"),
         (["completion", "tcsh"], "bash"),
     ],
@@ -323,6 +323,17 @@ def test_a_shared_experiment_is_one_run_with_all_its_protocols(
     assert "table2/baseline is also table3/resnet/50: one run" in result.stderr
     augmented = jobs["table4/pyconvresnet50-augment"]
     assert [protocol.key for protocol in augmented.protocols] == ["crop224", "crop320"]
+
+
+def test_each_seed_is_a_run_of_its_own(tmp_path: Path, started: list[tuple[dict[str, Job], int | None]]) -> None:
+    result = call("run", "table2", "--mini", "--records", tmp_path / "records", "--runs", tmp_path, "--seeds", "0,3")
+    assert result.exit_code == 0, result.output
+    jobs, _ = started[0]
+    assert len(jobs) == 16
+    assert {name: job.experiment.seed for name, job in jobs.items() if "/final " in name} == {
+        "mini-table2/final seed 0": 0,
+        "mini-table2/final seed 3": 3,
+    }
 
 
 def test_what_is_recorded_is_skipped_and_said(tmp_path: Path, started: list[tuple[dict[str, Job], int | None]]) -> None:

@@ -10,6 +10,7 @@ import pytest
 import tiny
 
 from pyconv.checkpoints import load_weights, weights_digest
+from results.records import Evidence
 from slurm import cluster, traces
 from slurm.job import Job
 from slurm.profile import Profile
@@ -24,7 +25,7 @@ def job_of(folder: Path, data: Path) -> Job:
     """Two steps an epoch, of four micro-batches: one for each rank."""
     own = tiny.experiment(EPOCHS)
     recipe = replace(own.recipe, batch_size=20, batch_norm_batch=5, lr=1e-3)
-    return tiny.job(folder, data, experiment=replace(own, recipe=recipe), part="train", protocols=())
+    return tiny.job(folder, data, experiment=replace(own, recipe=recipe))
 
 
 def submit(job: Job, folder: Path) -> str:
@@ -42,6 +43,11 @@ def until(condition: Callable[[], object], seconds: float = 240) -> None:
 
 def weights_of(job: Job) -> str:
     return weights_digest(load_weights(job.folder / "weights.pt"))
+
+
+def told(job: Job) -> list[str]:
+    """What each rank of each life printed."""
+    return [path.read_text() for path in sorted((job.runs.parent / "jobs").glob("*_log.out"))]
 
 
 def further_than(job: Job, part: float, lives: int) -> bool:
@@ -65,3 +71,9 @@ def test_four_ranks_on_two_nodes_are_requeued_to_the_same_bits(tmp_path: Path) -
     assert [len(set(life.nodes)) for life in lives] == [2, 2, 2]
     assert weights_of(hit) == weights_of(plain)
     assert traces.failed(hit.folder) is None
+    for job, restarts in ((plain, 0), (hit, 2)):  # of four ranks and three lives, rank 0 of the last one writes, once
+        evidence = Evidence.load(job.records)
+        assert evidence.problems == ()
+        (record,) = evidence.records.values()
+        assert (record.job["ranks"], len(set(record.job["nodes"])), record.job["restarts"]) == (4, 2, restarts)
+        assert sum(line.startswith("recorded") for log in told(job) for line in log.splitlines()) == 1

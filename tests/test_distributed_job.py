@@ -5,6 +5,7 @@ Two micro-batches, one a rank: `a + b` is `b + a` in floating point too, so the 
 
 import os
 import pickle
+import signal
 import socket
 import subprocess
 import sys
@@ -46,10 +47,14 @@ def step(self, *arguments):
         signal.raise_signal(signal.SIGUSR2)
     if len(steps) == 3 and trouble == f"memory-{rank}":
         raise MemoryError("not enough for the activations")
+    if len(steps) == 3 and trouble == f"kill-{rank}":
+        signal.raise_signal(signal.SIGKILL)
     return original(self, *arguments)
 
 Optimisation.step = step
+devices = os.environ.get("CUDA_VISIBLE_DEVICES")
 job()
+assert os.environ.get("CUDA_VISIBLE_DEVICES") == devices, "another job's GPU"
 """
 
 
@@ -72,7 +77,7 @@ def job_of_two(folder: Path, data: Path) -> Job:
 
 
 class Ranks:
-    """The two processes of a job. `trouble`: `signal-R` or `memory-R`, what happens to rank R."""
+    """The two processes of a job. `trouble`: `signal-R`, `memory-R` or `kill-R`, what happens to rank R."""
 
     def __init__(self, job: Job, folder: Path, trouble: str = "") -> None:
         self.folder = folder
@@ -87,7 +92,7 @@ class Ranks:
         names = {"JOB_ID": 17, "NTASKS": 2, "PROCID": rank, "LOCALID": rank, "NODEID": 0, "JOB_NUM_NODES": 1}
         environment = {f"SLURM_{name}": str(value) for name, value in names.items()}
         environment |= {"SLURM_JOB_NODELIST": "localhost", "SUBMITIT_EXECUTOR": "slurm", "MASTER_PORT": str(port)}
-        environment |= {"SLURMD_NODENAME": "localhost", "OMP_NUM_THREADS": "1"}
+        environment |= {"SLURMD_NODENAME": "localhost", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "6,7"}
         command = [sys.executable, str(self.folder / "program.py"), str(self.folder / "job.pkl"), trouble]
         return subprocess.Popen(
             command, env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -164,6 +169,18 @@ def test_the_rank_that_ran_out_of_memory_says_so_whatever_the_others_die_of(tmp_
     failed = traces.failed(job.folder)
     assert failed is not None
     assert (failed.kind, failed.job, failed.node) == ("oom", "17", "localhost")
+
+
+@pytest.mark.parametrize("killed", [pytest.param(0, marks=pytest.mark.slow), 1])
+def test_a_rank_that_is_killed_is_not_an_error_of_those_that_survive(killed: int, tmp_path: Path, data: Path) -> None:
+    job = job_of_two(tmp_path, data)
+    with Ranks(job, tmp_path, f"kill-{killed}") as ranks:
+        ended = ranks.ended()
+    assert ended[killed][0] == -signal.SIGKILL
+    assert ended[1 - killed][0] == 1
+    failed = traces.failed(job.folder)
+    assert failed is not None
+    assert failed.kind == "peer", failed.error
 
 
 def test_who_a_process_is_comes_from_submitits_environment(monkeypatch: pytest.MonkeyPatch) -> None:

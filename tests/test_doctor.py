@@ -114,3 +114,9 @@ def test_memory_under_a_containers_limit(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "memory.max").write_text("1000\n")
     (tmp_path / "memory.current").write_text("400\n")
     assert machine.memory() == 600
+
+
+def test_a_decoder_of_crops_that_was_not_built_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "find_spec", lambda _: None)
+    found = doctor.crops()
+    assert (found.state, "libjpeg62-turbo-dev" in found.advice) == ("note", True)

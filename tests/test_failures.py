@@ -56,10 +56,38 @@ def test_the_class_follows_from_slurms_words(state: str | None, log: str, kind: 
     assert ended(seen(state) if state else None, None, log, JOB).kind == kind
 
 
-@pytest.mark.parametrize("kind", get_args(FailureKind))
+@pytest.mark.parametrize("kind", sorted({*get_args(FailureKind)} - {"peer"}))
 def test_what_the_job_itself_wrote_weighs_more(kind: FailureKind) -> None:
     end = ended(seen("FAILED"), failed(kind), KILLED, JOB)
     assert (end.kind, end.words, end.nodes) == (kind, "ValueError: no", "node1")
+
+
+@pytest.mark.parametrize(
+    ("state", "log", "kind", "nodes"),
+    [
+        ("NODE_FAIL", "", "node_fail", "node2"),
+        ("OUT_OF_MEMORY", "", "oom", "node2"),
+        ("FAILED", OOM, "oom", "node2"),
+        (None, NODE, "node_fail", ""),
+        ("TIMEOUT", "", "timeout", "node2"),
+        ("PREEMPTED", "", "preempted", "node2"),
+        ("CANCELLED", "", "cancelled", "node2"),
+        ("FAILED", KILLED, "killed", "node2"),
+        ("FAILED", "", "killed", "node2"),
+        (None, "", "killed", "node1"),
+    ],
+)
+def test_a_rank_that_lost_another_does_not_know_why_slurm_does(
+    state: str | None, log: str, kind: str, nodes: str
+) -> None:
+    end = ended(seen(state) if state else None, failed("peer"), log, JOB)
+    assert (end.kind, end.nodes) == (kind, nodes)
+
+
+def test_a_node_that_failed_under_a_job_of_several_is_named_by_srun() -> None:
+    log = f"srun: error: Node failure on node3\n{NODE}"
+    assert ended(seen("NODE_FAIL", "node[2-3]"), failed("peer"), log, JOB).nodes == "node3"
+    assert ended(seen("NODE_FAIL", "node[2-3]"), failed("peer"), NODE, JOB).nodes == "node[2-3]"
 
 
 def test_an_earlier_jobs_error_is_not_this_ones() -> None:

@@ -2,8 +2,11 @@
 
 import errno
 import json
+import os
 import pickle
+import shutil
 import signal
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +26,7 @@ from results.records import record_path
 from slurm import job as jobs
 from slurm import telling, traces, weights
 from slurm.distributed import Seat
+from slurm.interrupts import LockedError
 from slurm.job import Job, progress_of
 from slurm.weights import WeightsError
 
@@ -320,6 +324,48 @@ def test_memory_that_the_processor_refuses_is_out_of_memory() -> None:
     assert telling.kind(refused.value) == "oom"
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("[/build/third_party/gloo/gloo/transport/tcp/pair.cc:545] Read error: Connection reset by peer"),
+        RuntimeError("DataLoader worker (pid 4711) is killed by signal: Killed. "),
+        RuntimeError("DataLoader worker (pid(s) 4711, 4712) exited unexpectedly"),
+        torch.distributed.DistNetworkError("failed to recv, got 0 bytes"),
+        ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"),
+        LockedError("lock: job 17 on node1 has been at this run for 600 s; end it first"),
+    ],
+)
+def test_the_end_of_another_process_is_not_an_error_of_this_one(error: Exception) -> None:
+    assert telling.kind(error) == "peer"
+
+
+def test_a_reader_of_images_that_is_killed_is_not_an_error_of_the_run() -> None:
+    class Deadly(torch.utils.data.Dataset[int]):
+        def __len__(self) -> int:
+            return 4
+
+        def __getitem__(self, index: int) -> int:
+            os.kill(os.getpid(), signal.SIGKILL)
+            return index
+
+    with pytest.raises(RuntimeError) as lost:
+        list(torch.utils.data.DataLoader(Deadly(), num_workers=1))
+    assert telling.kind(lost.value) == "peer"
+
+
+@pytest.mark.parametrize(("first", "second", "kept"), [(0, 1, 1), (1, 0, 1), (0, 0, 0)])
+def test_whoever_knows_why_is_believed_before_who_lost_another(
+    first: int, second: int, kept: int, tmp_path: Path
+) -> None:
+    errors = (ConnectionResetError("lost rank 1"), ValueError("no such class"))
+    seat = Seat(job="17", node="node1")
+    for error in (errors[first], errors[second]):
+        telling.fail(tmp_path, seat, error, "abc", before=None)
+    failed = traces.failed(tmp_path)
+    assert failed is not None
+    assert str(errors[kept]) in failed.error
+
+
 def test_a_diverged_run_stops_with_that_failure(tmp_path: Path, data: Path) -> None:
     job = tiny.job(tmp_path, data)
     recipe = replace(job.experiment.recipe, lr=1e30)
@@ -330,6 +376,31 @@ def test_a_diverged_run_stops_with_that_failure(tmp_path: Path, data: Path) -> N
     assert failed is not None
     assert failed.kind == "diverged"
     assert not list(job.runs.rglob("weights.pt"))
+
+
+@pytest.mark.cluster  # mounts a disk, as root may
+def test_a_disk_that_fills_during_a_run_ends_it_and_with_room_it_goes_on_to_the_same_bits(
+    tmp_path: Path, data: Path, done: Any
+) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(small)], check=True)
+    try:
+        job = tiny.job(small, data)
+        filler = small / "filler"
+        filler.write_bytes(bytes(shutil.disk_usage(small).free - 16_384))  # room for traces, not for a checkpoint
+        with pytest.raises(OSError, match="No space left"):
+            job()
+        failed = traces.failed(job.unit_folder)
+        assert failed is not None
+        assert failed.kind == "disk"
+        assert not list(job.runs.rglob("*.tmp"))
+        filler.unlink()
+        job()
+        records = [one.record(tiny.CROP) for one in (job, done)]
+        assert records[0].checkpoint["sha256"] == records[1].checkpoint["sha256"]
+    finally:
+        subprocess.run(["umount", "-l", str(small)], check=True)
 
 
 def test_a_full_disk_hides_no_error_and_ends_no_training(

@@ -13,7 +13,7 @@ from experiments.spec import Experiment, family
 from slurm import submissions, traces
 from slurm.cli import cli
 from slurm.commands import logs
-from slurm.job import unit_folder
+from slurm.job import run_folder, unit_folder
 from slurm.plan import unit_key
 from slurm.submissions import Member, Sent, Submission
 from slurm.traces import Failed, Life
@@ -27,7 +27,10 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     squeue = tmp_path / "bin" / "squeue"
     squeue.parent.mkdir()
     squeue.write_text("#!/bin/sh\n")
-    squeue.chmod(0o755)
+    sacct = squeue.with_name("sacct")
+    sacct.write_text("#!/bin/sh\necho 'sacct: error: Slurm accounting storage is disabled' >&2\nexit 1\n")
+    for command in (squeue, sacct):
+        command.chmod(0o755)
     monkeypatch.setenv("PATH", f"{squeue.parent}{os.pathsep}/usr/bin{os.pathsep}/bin")
     (tmp_path / "records").mkdir()
     runs = tmp_path / "runs"
@@ -88,6 +91,35 @@ def test_following_ends_with_the_job(place: Path, monkeypatch: pytest.MonkeyPatc
     assert result.stdout.count("epoch") == 100
 
 
+@pytest.fixture
+def here(place: Path) -> Path:
+    """`pyconv run` of table2/2221 that failed here, in its second process."""
+    folder = run_folder(place / "runs", row("2221"))
+    for number, name in enumerate(("4711", "4712")):
+        for ending in ("out", "err"):
+            path = folder / "logs" / f"{name}_0_log.{ending}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{ending} of {name}\n")
+            os.utime(path, (1000 + number, 1000 + number))
+    traces.fail(folder, Failed("own", "ValueError: no", TRACEBACK, "4712", "here"))
+    return place
+
+
+def test_logs_of_a_run_by_hand_are_those_of_its_last_process(here: Path) -> None:
+    result = call(here, "logs", "table2/2221")
+    assert result.exit_code == 0, result.output
+    assert "out of 4712\n" in result.stdout
+    assert "err of 4712\n" in result.stdout
+    assert "4711" not in result.stdout
+    assert "failed (own: ValueError: no)" in result.stdout
+
+
+def test_a_run_by_hand_that_failed_prints_its_traceback(here: Path) -> None:
+    result = call(here, "logs", "table2/2221", "--failed")
+    assert result.exit_code == 0, result.output
+    assert TRACEBACK in result.stdout
+
+
 def test_only_one_job_is_followed(place: Path) -> None:
     result = call(place, "logs", "table2", "-f")
     assert result.exit_code == 2
@@ -105,6 +137,15 @@ def test_status_tells_what_failed_why_where_and_what_to_do(place: Path) -> None:
     assert "table2/baseline seed 0: training failed: killed" in result.stdout
     assert "2 failed" in result.stdout
     assert "pyconv retry" in result.stderr
+    assert "no accounting (Slurm accounting storage is disabled)" in result.stderr
+
+
+def test_status_without_any_slurm_says_so_and_exits_well(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(place))
+    result = call(place, "status", "table2/final")
+    assert result.exit_code == 0, result.output
+    assert "squeue is not installed here" in result.stderr
+    assert json.loads(call(place, "status", "table2/final", "--json").stdout)["slurm"] == "squeue is not installed here"
 
 
 def test_status_as_json_names_the_class_of_each_failure(place: Path) -> None:
@@ -114,3 +155,4 @@ def test_status_as_json_names_the_class_of_each_failure(place: Path) -> None:
     assert units["table2/baseline"]["failure"] == "killed"
     assert units["table2/2221"]["state"] == "missing"
     assert told["slurm"] == "answered"
+    assert told["accounting"] == "Slurm accounting storage is disabled"

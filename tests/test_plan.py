@@ -98,6 +98,15 @@ def test_a_task_without_training_code_is_blocked_and_its_backbone_not_trained_fo
     assert {job.action for job in made.jobs if job.experiment.task == "ade20k"} == {"blocked"}
     assert all("no training code for ade20k yet" in job.reason for job in made.jobs if job.action == "blocked")
     assert not [job for job in made.jobs if job.action == "run"]
+    backbones = [job for job in made.jobs if job.experiment.task == "imagenet"]
+    assert backbones
+    assert {job.action for job in backbones} == {"unneeded"}  # not "recorded": nobody trained them
+
+
+def test_what_only_a_test_server_measures_is_skipped_and_said_so() -> None:
+    """One row of the paper: trained on training and validation images, so only the test server's are left."""
+    external = [skip.target for skip in planned("all").skipped if "test server" in skip.reason]
+    assert external == ["table7/pyconvsegnet152-trainval"]
 
 
 def test_a_chain_waits_for_its_backbone_only_until_that_stands(tmp_path: Path) -> None:
@@ -178,7 +187,8 @@ def test_whatever_stands_or_lives_nothing_runs_twice_or_too_early(situation: Any
             recorded = found.measurement(job.experiment, job.protocol) is not None
             assert (job.action == "recorded") == recorded
         else:
-            known = {"recorded"} if job.key in standing else {"running"} if job.key in live else {"run", "recorded"}
+            rest = {"run", "recorded", "unneeded"}
+            known = {"recorded"} if job.key in standing else {"running"} if job.key in live else rest
             assert job.action in known
     told = {row for job in made.jobs if job.kind == "train" for row in job.rows} | {s.target for s in made.skipped}
     assert told == {table.target(row) for table, row in lines}
@@ -220,6 +230,22 @@ def test_the_scripts_are_printed_without_slurm(tmp_path: Path, monkeypatch: pyte
     assert result.stdout.count("#!/bin/bash") == 2  # the trainings, and a test of each
     assert "#SBATCH --array=0-7%4" in result.stdout  # limits.gpus = 32 is four jobs of eight
     assert "#SBATCH --partition=gpu" in result.stdout
+
+
+def test_the_scripts_carry_the_profiles_set_up_and_end_all_ranks_with_one(tmp_path: Path) -> None:
+    path = tmp_path / "place.toml"
+    setup = '[setup]\nmodules = ["cuda/12"]\nlines = ["source own.sh"]\ncontainer = "contain it"\npython = "python9"\n'
+    gpu = '[gpu]\nrequest = "gres"\ntype = "h100"\n'
+    path.write_text(f'executor = "slurm"\n[submitit]\ntimeout_min = 60\ngpus_per_node = 8\n{setup}{gpu}')
+    result = CliRunner().invoke(cli.cli, ["plan", "table2/final", "--profile", str(path), "--sbatch"])
+    assert result.exit_code == 0, result.output
+    for script in result.stdout.split("#!/bin/bash")[1:]:
+        lines = script.splitlines()
+        (command,) = [number for number, line in enumerate(lines) if line.startswith("srun")]
+        assert lines.index("module load cuda/12") < lines.index("source own.sh") < command
+        assert " contain it python9 " in lines[command]
+        assert "--kill-on-bad-exit=1" in lines[command]
+        assert "#SBATCH --gres=gpu:h100:8" in lines
 
 
 def test_the_table_numbers_what_each_job_waits_for() -> None:

@@ -70,15 +70,31 @@ def test_nothing_submitted_is_no_question(command) -> None:
     assert queue.account([]) == queue.Answer()
 
 
-def test_accounting_is_read_without_who_cancelled_and_without_ranges(command) -> None:
+def test_accounting_is_read_without_who_cancelled_and_element_by_element(command) -> None:
     command("sacct", prints(SACCT))
     answer = queue.account(["17_0", "17_1", "18"])
     assert {job.id: job.state for job in answer.jobs.values()} == {
         "17_0": "COMPLETED",
         "17_1": "CANCELLED",
         "18": "CANCELLED",
+        **{f"17_{number}": "PENDING" for number in range(2, 6)},
     }
     assert (answer.jobs["17_1"].nodes, answer.jobs["18"].nodes) == ("node2", "")
+
+
+@pytest.mark.parametrize(
+    ("written", "elements"),
+    [
+        ("0-7%8", range(8)),
+        ("3", [3]),
+        ("0-2,5,7-8%1", [0, 1, 2, 5, 7, 8]),
+        ("0-6:2", [0, 2, 4, 6]),
+        ("1,2,...", [1, 2]),
+    ],
+)
+def test_an_array_cancelled_before_it_started_is_one_line_for_all_its_elements(command, written, elements) -> None:
+    command("sacct", prints(f"17_[{written}]|pyconv-x-0|CANCELLED by 0|None assigned|2026-11-24T09:12:00\n"))
+    assert set(queue.account(["17_0"]).jobs) == {f"17_{number}" for number in elements}
 
 
 @pytest.mark.parametrize(

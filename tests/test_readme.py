@@ -26,7 +26,9 @@ def profile() -> str:
 @pytest.mark.parametrize("line", COMMANDS)
 def test_every_command_is_one(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "DIR").mkdir()  # what `--data imagenet=DIR` stands for
+    for folder in ("DIR", "DOWNLOADS"):  # what `--data imagenet=DIR` and its like stand for
+        (tmp_path / folder).mkdir()
+    (tmp_path / "FILE").touch()
     profiles = tmp_path / "pyconv" / "profiles"
     profiles.mkdir(parents=True)
     (profiles / "mine.toml").write_text(profile())

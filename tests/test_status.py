@@ -78,6 +78,29 @@ def test_never_submitted_is_missing(tmp_path: Path) -> None:
     assert board(tmp_path).state(TRAINING).state == "missing"
 
 
+def test_a_run_by_hand_is_what_it_told_last(tmp_path: Path) -> None:
+    folder, now = unit_folder(tmp_path, TRAINING.experiment, None), time.time()
+    traces.tell(folder, Told(0.5, "epoch 1/2", job="4711", time=now - 2))
+    assert board(tmp_path).state(TRAINING).state == "running"
+    traces.fail(folder, Failed("own", "ValueError: no", "Traceback", "4711", "here", time=now - 1))
+    found = board(tmp_path).state(TRAINING)
+    assert (found.state, found.failure, found.job_id, found.nodes) == ("failed", "own", "4711", "here")
+    assert "ValueError: no" in found.why
+    traces.tell(folder, Told(0.6, "epoch 2/2", job="4712", time=now))  # it was started again
+    assert board(tmp_path).state(TRAINING).state == "running"
+    traces.tell(folder, Told(0.6, "epoch 2/2", job="4712", time=now - 2 * status.FRESH))
+    (folder / traces.FAILURE).unlink()
+    assert "interrupted" in board(tmp_path).state(TRAINING).why
+
+
+def test_a_run_by_hand_that_fails_after_its_training_failed_in_its_test(tmp_path: Path) -> None:
+    finish(tmp_path, TRAINING.experiment)
+    traces.fail(run_folder(tmp_path, TRAINING.experiment), Failed("oom", "MemoryError", "Traceback", "4711", "here"))
+    found = board(tmp_path)
+    assert found.state(TRAINING).state == "trained"
+    assert (found.state(TEST).state, found.state(TEST).failure) == ("failed", "oom")
+
+
 @pytest.mark.parametrize(
     ("seen", "state", "why"),
     [
@@ -109,6 +132,49 @@ def test_weights_of_the_wrong_size_are_no_training(tmp_path: Path) -> None:
     finish(tmp_path, TRAINING.experiment)
     (run_folder(tmp_path, TRAINING.experiment) / "weights.pt").write_bytes(b"123")
     assert board(tmp_path).state(TRAINING).state == "missing"
+
+
+def accounting(tmp_path: Path, script: str) -> Path:
+    """A sacct of our own; where it notes each call."""
+    calls, command = tmp_path / "calls", tmp_path / "bin" / "sacct"
+    command.write_text(f"#!/bin/sh\necho called >> {calls}\n{script}\n")
+    command.chmod(0o755)
+    return calls
+
+
+def account_of(**states: str) -> str:
+    """j17="RUNNING"."""
+    lines = (f"{name[1:]}|pyconv-x-0|{state}|node3|2026-11-24T09:12:00" for name, state in states.items())
+    return "\n".join(f"echo '{line}'" for line in lines)
+
+
+def test_what_squeue_has_forgotten_is_asked_of_accounting_once(tmp_path: Path) -> None:
+    calls = accounting(tmp_path, account_of(j17="TIMEOUT", j18="OUT_OF_MEMORY"))
+    other = Unit(tiny.experiment(seed=1), None)
+    found = board(tmp_path, sent(tmp_path, TRAINING, other))
+    assert (found.state(TRAINING).failure, found.state(TRAINING).nodes) == ("timeout", "node3")
+    assert found.state(other).failure == "oom"
+    assert calls.read_text().split() == ["called"]
+    assert found.silence == ""
+
+
+@pytest.mark.parametrize("lagging", ["RUNNING", "PENDING", "REQUEUED", "COMPLETING"])
+def test_accounting_that_lags_is_not_believed(tmp_path: Path, lagging: str) -> None:
+    accounting(tmp_path, account_of(j17=lagging))
+    made = sent(tmp_path, TRAINING)
+    found = board(tmp_path, made).state(TRAINING)
+    assert (found.state, found.failure) == ("unknown", None)
+    assert "accounting lags" in found.why
+    assert lagging in found.why
+    log = made.jobs / "17_0_log.err"
+    log.write_text("slurmstepd: error: *** STEP 17.0 ON node1 CANCELLED AT 2026-11-24T09:00:00 DUE TO TIME LIMIT ***\n")
+    assert board(tmp_path, made).state(TRAINING).failure == "timeout"
+
+
+def test_without_accounting_the_log_is_read_and_the_silence_told(tmp_path: Path) -> None:
+    found = board(tmp_path, sent(tmp_path, TRAINING))
+    assert found.state(TRAINING).state == "failed"
+    assert found.silence == "sacct is not installed here"
 
 
 def test_how_far_it_is_comes_from_the_job(tmp_path: Path) -> None:

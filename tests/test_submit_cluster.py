@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 import tiny
 
+from experiments import TABLES
+from experiments.mini import mini_table
 from experiments.spec import Experiment
 from pyconv.checkpoints import load_weights, weights_digest
 from results.records import Evidence
@@ -22,6 +24,7 @@ from slurm.job import run_folder, unit_folder
 from slurm.live import Known, look
 from slurm.plan import PlannedJob, unit_key
 from slurm.profile import read as read_profile
+from slurm.queue import Seen
 from slurm.retry import wanted
 from slurm.send import Order, Outcome, Wanted
 from slurm.status import Board, Unit, UnitState
@@ -113,9 +116,12 @@ def site(tmp_path: Path, digits: Path) -> Site:
     return make_site(tmp_path, digits)
 
 
-def make_site(folder: Path, digits: Path, more: str = "") -> Site:
+def make_site(folder: Path, digits: Path, more: str = "", sections: str = "", **changes: Any) -> Site:
+    """`more`: additional parameters of sbatch; `changes`: submitit's keywords; `sections`: more of the profile."""
+    folder.mkdir(exist_ok=True)
     path = folder / "place.toml"
-    path.write_text(PROFILE.format(more=more))
+    kept = [line for line in PROFILE.format(more=more).splitlines() if line.partition(" = ")[0] not in changes]
+    path.write_text("\n".join([*kept, *(f"{key} = {value}" for key, value in changes.items()), sections]))
     return Site(Order(read_profile(path), folder / "records", folder / "runs", {"digits": digits}))
 
 
@@ -240,6 +246,36 @@ def test_a_node_that_failed_for_good_is_left_out_by_the_retry(
     assert [life.nodes != (node,) for life in traces.lives(site.traces(own))] == [False, True]
 
 
+def test_a_lost_node_a_time_limit_and_too_much_memory_have_their_classes(
+    healthy_lab: Any, tmp_path: Path, digits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the same time: SLURM takes half a minute to miss a node, and a minute and a half to end a job of a minute."""
+    monkeypatch.setattr(queue, "GRACE", 3.0)
+    own, once = tiny.experiment(10_000), "no-requeue = true"
+    two = replace(own, recipe=replace(own.recipe, batch_norm_batch=5))
+    pair = make_site(tmp_path / "pair", digits, once, nodes=2)
+    late = make_site(tmp_path / "late", digits, once, timeout_min=1, slurm_signal_delay_s=1)
+    greedy = make_site(tmp_path / "greedy", digits, once, mem_gb=0.1)
+    pair.submit(two)
+    late.submit(own)
+    greedy.submit(own)
+
+    def failed(site: Site, experiment: Experiment) -> UnitState:
+        return until(lambda: (state := site.training(experiment)).state == "failed" and state)
+
+    assert failed(greedy, own).failure == "oom"
+    until(lambda: (told := traces.told(pair.traces(two))) and told.done > 0)
+    lost = traces.lives(pair.traces(two))[0].nodes[1]
+    healthy_lab.kill_node(int(lost.removeprefix("node")))  # rank 0 sees a lost connection
+    state = failed(pair, two)
+    assert (state.failure, state.nodes) == ("node_fail", lost), state
+    healthy_lab.start_node(int(lost.removeprefix("node")))
+    again = pair.retry(two).submission
+    assert again is not None
+    assert again.arrays[0].keywords["slurm_exclude"] == lost
+    assert failed(late, own).failure == "timeout"
+
+
 def test_a_passing_node_fail_is_not_submitted_again(site: Site, healthy_lab: Any) -> None:
     own = long()
     site.submit(own)
@@ -276,7 +312,18 @@ def test_a_submitter_that_dies_between_sbatch_and_its_note_submits_nothing_twice
     assert len(traces.lives(site.traces(own))) == 1
 
 
-def test_variables_of_an_enclosing_job_do_not_reach_it(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def set_up(folder: Path) -> str:
+    """Sections of a profile whose set-up and container note that they were there; GPUs asked for as gres."""
+    (folder / "container").write_text(f'#!/bin/sh\necho "$SLURM_JOB_ID $SET_UP" >> {folder}/contained\nexec "$@"\n')
+    (folder / "container").chmod(0o755)
+    setup = f'lines = ["export SET_UP=done"]\ncontainer = "{folder}/container"\npython = "{sys.executable}"'
+    return f'[setup]\n{setup}\n[gpu]\nrequest = "gres"\ntype = "fake"\n'
+
+
+def test_a_profiles_set_up_reaches_a_job_and_variables_of_an_enclosing_job_do_not(
+    tmp_path: Path, digits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = make_site(tmp_path, digits, sections=set_up(tmp_path))
     for key, value in {
         "SBATCH_PARTITION": "nowhere",
         "SLURM_NTASKS": "7",
@@ -293,6 +340,13 @@ def test_variables_of_an_enclosing_job_do_not_reach_it(site: Site, monkeypatch: 
     record = site.evidence.measurement(own, tiny.CROP)
     assert record is not None
     assert record.job["ranks"] == 1
+    contained = (tmp_path / "contained").read_text().splitlines()
+    jobs = [place.job_id for places in look(site.order.runs).places.values() for place in places]
+    assert sorted(contained) == sorted(f"{job_id} done" for job_id in jobs)
+    (script,) = site.order.runs.rglob(f"{record.job['id']}_submission.sh")
+    assert "#SBATCH --gres=gpu:fake:1" in script.read_text()
+    granted = until(lambda: slurm("sacct", "-nPX", "--format=AllocTRES", "-j", str(record.job["id"])).strip(), 20)
+    assert "gres/gpu=1" in granted
 
 
 def test_a_cancelled_run_goes_on_when_it_is_submitted_again(site: Site) -> None:
@@ -409,6 +463,12 @@ def test_records_that_can_no_longer_be_written_fail_the_test_and_nothing_is_lost
     until(lambda: site.recorded(own))
 
 
+def account(ids: Sequence[str]) -> Mapping[str, Seen]:
+    answer = queue.account(ids)
+    assert not answer.silence
+    return answer.jobs
+
+
 def test_fifty_people_submit_the_same_table_at_once_and_each_job_is_there_once(tmp_path: Path) -> None:
     profile = tmp_path / "held.toml"
     profile.write_text(PROFILE.format(more="hold = true"))
@@ -431,6 +491,16 @@ def test_fifty_people_submit_the_same_table_at_once_and_each_job_is_there_once(t
     cancelled = pyconv("cancel", "table2", "--mini", *places, cwd=tmp_path)
     assert cancelled.returncode == 0, cancelled.stderr
     assert sorted(cancelled.stdout.split()) == sorted(listed)
+    until(lambda: not slurm("squeue", "--noheader").strip())
+    # What the real sacct says of every element of arrays that ended, which squeue has forgotten; it lags.
+    until(lambda: {job: seen.state for job, seen in account(listed).items()} == dict.fromkeys(listed, "CANCELLED"), 30)
+    # The trainings were cancelled, their tests not run because of that: a class of its own.
+    for asked_for, expected in ((["--class=timeout"], 0), (["--class=cancelled"], 8), ([], 8), ([], 0)):
+        again = pyconv("retry", "table2", "--mini", *asked_for, "--yes", "--json", *places, cwd=tmp_path)
+        assert again.returncode == 0, again.stderr
+        submission = json.loads(again.stdout)["submission"]
+        assert len(submission["jobs"] if submission else []) == expected, again.stdout
+    pyconv("cancel", "table2", "--mini", *places, cwd=tmp_path)
     until(lambda: not slurm("squeue", "--noheader").strip())
 
 
@@ -488,6 +558,15 @@ def test_editing_the_checkout_does_not_change_what_is_queued(tmp_path: Path) -> 
     assert record.code["commit"] == commit.strip()
 
 
+def rendered_numbers(folder: Path) -> dict[str, int]:
+    """Rows of Table 2's mini version whose every cell shows a number, and over how many seeds."""
+    told = pyconv("report", "table2", "--mini", "--json", "--records", str(folder / "records"), cwd=folder)
+    (table,) = [table for table in json.loads(told.stdout)["tables"] if table["name"] == "mini-table2"]
+    measured = [cell for cell in table["cells"] if cell["metric"] in ("top1_err", "top5_err")]
+    empty = {cell["row"] for cell in measured if cell["measured"] is None}
+    return {cell["row"]: cell["seeds"] for cell in measured if cell["row"] not in empty}
+
+
 def rows_of(told: str) -> Sequence[dict[str, Any]]:
     return json.loads(told)["rows"]
 
@@ -500,7 +579,9 @@ def test_all_rows_of_table_2_run_as_arrays_with_two_seeds_each(tmp_path: Path) -
     sent = pyconv("submit", *table, "--seeds", "0,1", "--json", cwd=tmp_path)
     assert sent.returncode == 0, sent.stderr
     jobs = json.loads(sent.stdout)["submission"]["jobs"]
-    assert len({job["job_id"].partition("_")[0] for job in jobs}) == 2  # an array of trainings, one of tests
+    ids = sorted({job["job_id"].partition("_")[0] for job in jobs})
+    assert len(ids) == 2  # an array of trainings, one of tests
+    arrays = ",".join(ids)
     assert [job["kind"] for job in jobs].count("train") == 16
     seen: set[str] = set()
 
@@ -512,13 +593,18 @@ def test_all_rows_of_table_2_run_as_arrays_with_two_seeds_each(tmp_path: Path) -
         return len(rows) == 16 and all(row["state"] == "recorded" for row in rows)
 
     until(all_recorded, 2400, every=10)
-    assert len(seen) > 1  # on more than one of the four nodes
+    assert seen == {"node1", "node2", "node3", "node4"}
+    granted = slurm("sacct", "--noheader", "--parsable2", "--allocations", "--format=JobID,AllocTRES", "-j", arrays)
+    elements = [line for line in granted.splitlines() if line]
+    assert len(elements) == 32
+    assert all("gres/gpu=1" in line for line in elements), granted
     evidence = Evidence.load(tmp_path / "records")
     assert (len(evidence.records), evidence.problems) == (16, ())
     assert {record.seed for record in evidence.records.values()} == {0, 1}
     rendered = pyconv("report", "table2", "--mini", "--records", str(tmp_path / "records"), cwd=tmp_path)
     assert rendered.returncode == 0, rendered.stderr
     assert "pending" not in rendered.stdout
+    assert rendered_numbers(tmp_path) == {row.key: 2 for row in mini_table(TABLES[2]).rows}
     for record in evidence.records.values():
         assert record.job["executor"] == "slurm"
         assert record.metrics["top1_err"].value < 60  # where guessing has 90

@@ -17,7 +17,10 @@ import tiny
 from results.records import Evidence
 from slurm import profile, submit
 from slurm.job import Job
+from slurm.live import Known
 from slurm.profile import ProfileError
+from slurm.queue import Answer
+from slurm.status import Board, Unit
 
 LOCAL = profile.read(profile.SHIPPED / "local.toml")
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # jobs of these tests cannot be imported by their children
@@ -115,6 +118,11 @@ def test_a_bad_job_fails_with_its_words_and_the_others_go_on(
     assert str(ended["lost"].log) in told
     assert "DataError" in ended["lost"].log.read_text()
     assert "ended without a record of crop16" in submit.describe(ended["liar"])
+    board = Board(Evidence.load(good.records), good.runs, Known({}, Answer()))
+    state = board.state(Unit(lost.experiment, None))
+    assert (state.state, state.failure) == ("failed", "own")
+    assert "no such split" in state.why
+    assert board.state(Unit(good.experiment, tiny.CROP)).state == "recorded"
 
 
 @pytest.mark.parametrize("how", ["kill", "requeue"])

@@ -19,6 +19,7 @@ from pyconv.bench import photographs
 from pyconv.bench.paired import Comparison, compare
 from pyconv.data.imagenet import MEAN, STD, TestSet, TrainingSet, normalise
 from pyconv.data.manifest import read_split
+from pyconv.data.pixels import PARTIAL
 from pyconv.recipe import ImageNetAugment
 from pyconv.tasks.imagenet import collate, collate_test
 
@@ -45,6 +46,11 @@ def bench(images: int = 256, rounds: int = 7) -> tuple[list[Comparison], float]:
     finally:
         torch.set_num_threads(threads)
     return found, size
+
+
+def decoder() -> str:
+    """Whether crops are decoded alone here."""
+    return "built" if PARTIAL is not None else "not built (no libjpeg-turbo headers): whole images are decoded"
 
 
 def authors_training(root: Path, workers: int) -> Iterable[Any]:

@@ -6,7 +6,7 @@ What makes it unusable is an error; what makes it another data set than ILSVRC-2
 import multiprocessing
 import random
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
@@ -16,7 +16,8 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from pyconv.data import ilsvrc, kept
+from pyconv.data import kept
+from pyconv.data.ilsvrc import differences
 from pyconv.data.listing import Told, file_facts, read_split, untold
 from pyconv.data.manifest import compute
 from pyconv.data.shards import damaged_shards
@@ -56,6 +57,7 @@ def check(root: Path, name: str, *, decode: int | None = DECODED, workers: int =
     Raises `DataError` where it cannot even be listed.
     """
     split = read_split(root, name)
+    kept.forget(split)
     seen = kept.witness(split)
     sizes = file_facts(split, told)[:, 0]
     errors = [*_empty(split, sizes), *_damaged(split), *_undecoded(split, sizes, decode, workers, told)]
@@ -73,10 +75,9 @@ def check(root: Path, name: str, *, decode: int | None = DECODED, workers: int =
     return Checked(split, manifest, findings, path)
 
 
-def against_ilsvrc(splits: Iterable[Split]) -> list[Finding]:
-    """How splits differ from ILSVRC-2012, and from each other: classes are numbered by their place in the list."""
-    splits = list(splits)
-    findings = [Finding(split.name, "difference", text) for split in splits for text in ilsvrc.differences(split)]
+def compare(splits: Sequence[Split], *, ilsvrc: bool) -> list[Finding]:
+    """How splits differ from each other (classes are numbered by their place in the list), and from ILSVRC-2012."""
+    findings = [Finding(split.name, "difference", text) for split in splits if ilsvrc for text in differences(split)]
     for split in splits[1:]:
         ours, theirs = set(split.classes), set(splits[0].classes)
         if other := sorted(ours ^ theirs):

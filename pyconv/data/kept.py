@@ -8,6 +8,7 @@ or renamed); of shards over their index, sizes and times. An image overwritten i
 import hashlib
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,13 @@ def keep(split: Split, manifest: dict[str, Any], seen: str) -> Path | None:
             continue
         return path
     return None
+
+
+def forget(split: Split) -> None:
+    """What was kept of a split that is found wrong must not be trusted, where it can be deleted."""
+    for path in _places(split):
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 def recall(split: Split) -> dict[str, Any] | None:

@@ -55,7 +55,7 @@ def shard(
     split, folder = read_split(root, name), output / name
     if split.shards is not None:
         raise DataError(f"{root / name}: these are shards already; give the folder of single images with --root")
-    facts = file_facts(split)
+    facts = file_facts(split, told)
     parts = _planned(split, facts, folder, size)
     key = hashlib.sha256("".join(part.key for part in parts).encode()).hexdigest()
     _refuse_other(folder, key)

@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torchvision.transforms.v2 import functional
 
@@ -61,8 +61,9 @@ class Picture:
                 warnings.simplefilter("ignore")  # transparent palettes and broken EXIF do not touch the pixels
                 return image.convert("RGB")
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            reason = "of no known format" if isinstance(error, UnidentifiedImageError) else error
             raise DataError(
-                f"{self.place}: cannot be read as an image ({error}); replace or delete the file"
+                f"{self.place}: cannot be read as an image ({reason}); replace or delete the file"
             ) from error
 
     def crop(self, box: Box) -> Tensor:

@@ -1,4 +1,6 @@
-"""`pyconv bench`: how fast the suite itself is."""
+"""`pyconv bench`: how fast the suite itself is, and how fast it feeds, trains and tests."""
+
+from typing import TYPE_CHECKING
 
 import click
 
@@ -6,10 +8,13 @@ from results import bench_counting
 from slurm.commands import options
 from slurm.console import Progress, note
 
+if TYPE_CHECKING:
+    from pyconv.bench.paired import Comparison
+
 
 @click.group()
 def bench() -> None:
-    """Benchmarks of the suite itself, not of the networks."""
+    """Benchmarks: each runs both sides in turn and prints the ratio."""
 
 
 @bench.command()
@@ -26,6 +31,50 @@ def counting(as_json: bool) -> None:
         click.echo(bench_counting.text(timings))
     if not all(timing.equal for timing in timings):
         raise click.exceptions.Exit(1)
+
+
+@bench.command("data")
+@click.option("--images", type=click.IntRange(min=32), default=256, show_default=True, help="Photographs a round.")
+@click.option("--rounds", type=click.IntRange(min=1), default=7, show_default=True)
+@options.as_json
+def data_command(images: int, rounds: int, as_json: bool) -> None:
+    """JPEG files to normalised batches: PIL and ImageFolder as the authors do it, against this pipeline.
+
+    Exit 1 when training images on one core are not fed at least twice as fast.
+    """
+    from pyconv.bench import feeding
+
+    comparisons, size = feeding.bench(images, rounds)
+    if not as_json:
+        note(f"photographs of {size / 1000:.0f} kB on average; partial decoder: {feeding.decoder()}")
+    _tell(comparisons, as_json)
+    if comparisons[0].ratio < feeding.AIM:
+        raise click.exceptions.Exit(1)
+
+
+@bench.command()
+@click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True)
+@options.as_json
+def imagenet(rounds: int, as_json: bool) -> None:
+    """PyConvResNet-50 end to end, the authors' way (eager, NCHW, PIL, no overlap) against ours. Some minutes.
+
+    Exit 1 when the training step or the test pass is not at least 1.5 times as fast.
+    """
+    from pyconv.bench import steps
+
+    comparisons = steps.bench(rounds)
+    _tell(comparisons, as_json)
+    if any(comparison.ratio < steps.AIM for comparison in comparisons):
+        raise click.exceptions.Exit(1)
+
+
+def _tell(comparisons: "list[Comparison]", as_json: bool) -> None:
+    from pyconv.bench import paired
+
+    if as_json:
+        options.print_json([comparison.report() for comparison in comparisons])
+    else:
+        click.echo(paired.text(comparisons))
 
 
 @bench.command()

@@ -1,5 +1,10 @@
-"""`pyconv data`: prepare what a package ships, check what you have."""
+"""`pyconv data`: bring a data set into its folders, check what you have, pack it into shards."""
 
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -7,61 +12,198 @@ import click
 
 from slurm import profile as profiles
 from slurm.commands import options
-from slurm.console import note
+from slurm.console import Progress, note
 
 READABLE = ("imagenet", *profiles.PACKAGED)  # those of the folder layout <split>/<class>/<image>
+FOLDER = click.Path(path_type=Path, file_okay=False)
+PLACE = click.Path(path_type=Path, exists=True)
+_UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+
+
+class Size(click.ParamType[int]):
+    """`1GB`, `250MB`."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Bytes."""
+        if isinstance(value, int):
+            return value
+        match = re.fullmatch(r"(\d+)\s*(|KB|MB|GB)", value.strip().upper())
+        if match is None or not int(match[1]):
+            self.fail(f"{value!r} is no size; bytes, or like 250MB, 1GB", param, ctx)
+        return int(match[1]) * _UNITS[match[2]]
+
+
+class Decode(click.ParamType[str]):
+    """`200`, `all`."""
+
+    name = "n|all"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """As typed, checked."""
+        if not (value == "all" or str(value).isdecimal()):
+            self.fail(f"{value!r} is neither a number of images nor all", param, ctx)
+        return str(value)
 
 
 @click.group()
 def data() -> None:
-    """The data sets: prepare the packaged one, check your own."""
-
-
-@data.command()
-@click.argument("name", type=click.Choice(profiles.PACKAGED))
-@click.option("--root", type=click.Path(path_type=Path, file_okay=False), help="Where to [default: runs/data].")
-@options.as_json
-def prepare(name: str, root: Path | None, as_json: bool) -> None:
-    """Write the packaged real images NAME; nothing is downloaded."""
-    from pyconv.data import DataError
-    from pyconv.data import prepare as write
-
-    folder = root or options.runs_folder(None, profiles.load()) / "data"
-    try:
-        manifest = write(name, folder)
-    except DataError as error:
-        raise click.ClickException(str(error)) from error
-    _tell(manifest, folder / name, as_json)
+    """The data sets: prepare, check, pack into shards."""
 
 
 @data.command()
 @click.argument("name", type=click.Choice(READABLE))
-@click.option("--root", type=click.Path(path_type=Path, file_okay=False), help="The folder [default: the profile's].")
-@click.option("--split", multiple=True, default=("train", "val"), show_default=True)
+@click.option("--root", type=FOLDER, help="Where to [default: runs/data; of imagenet the profile's folder].")
+@click.option("--from", "source", type=PLACE, help="imagenet: the downloads, a folder or a tar [default: ROOT/val].")
+@click.option("--labels", type=PLACE, help="imagenet: ground truth of val, any form [default: looked for beside it].")
+@click.option("--synsets", type=PLACE, help="imagenet: class list for Caffe's val.txt [default: ROOT/train's folders].")
 @options.profile
 @options.as_json
-def check(name: str, root: Path | None, split: tuple[str, ...], profile: profiles.Profile, as_json: bool) -> None:
-    """Count and hash the images of NAME, and say what is wrong with the folder. Exit 1 when it cannot be used."""
-    from pyconv.data import DataError, manifest, read_split
+def prepare(
+    name: str,
+    root: Path | None,
+    source: Path | None,
+    labels: Path | None,
+    synsets: Path | None,
+    profile: profiles.Profile,
+    as_json: bool,
+) -> None:
+    """Write the packaged images NAME, or bring ImageNet's downloads into class folders; nothing is downloaded.
 
+    The labels are recognised by their content: the development kit (a folder or .tar.gz), Kaggle's
+    LOC_val_solution.csv, Caffe's val.txt, or lines of `image wnid`. Nothing is deleted or overwritten; run it again
+    after an interruption and it goes on.
+    """
+    from pyconv.data import manifest, prepare_imagenet
+    from pyconv.data import prepare as write
+
+    if name in profiles.PACKAGED:
+        if given := [
+            word for word, value in (("--from", source), ("--labels", labels), ("--synsets", synsets)) if value
+        ]:
+            raise click.UsageError(f"{given[0]} is for imagenet; {name} comes out of an installed package")
+        folder = root or options.runs_folder(None, profile) / "data"
+        with _explained():
+            made = write(name, folder)
+        _tell(made, folder / name, as_json)
+        return
+    folder = _folder(name, root, profile)
+    with _explained(), Progress("Preparing", 1) as progress:
+        done = prepare_imagenet.prepare(folder, source, labels=labels, synsets=synsets, told=progress.reached)
+        made = {"name": name, "splits": {split: manifest(folder, split) for split in done}}
+    for split, sentence in done.items():
+        note(f"{split}: {sentence}")
+    _tell(made, folder, as_json)
+
+
+@data.command()
+@click.argument("name", type=click.Choice(READABLE))
+@click.option("--root", type=FOLDER, help="The folder [default: the profile's].")
+@click.option("--split", multiple=True, default=("train", "val"), show_default=True)
+@click.option("--decode", type=Decode(), default="200", show_default=True, help="Images of a split to decode, or all.")
+@click.option("--subset", is_flag=True, help="It is meant to differ from ILSVRC-2012: no reason to exit 1.")
+@click.option("--workers", type=click.IntRange(1), help="Processes that decode [default: one a core].")
+@options.profile
+@options.as_json
+def check(
+    name: str,
+    root: Path | None,
+    split: tuple[str, ...],
+    decode: str,
+    subset: bool,
+    workers: int | None,
+    profile: profiles.Profile,
+    as_json: bool,
+) -> None:
+    """Say what is wrong with the images of NAME, folders or shards, and keep their manifest for the runs that come.
+
+    Exit 1 when they cannot be used, or are not ILSVRC-2012 (one of its files is a PNG named .JPEG and some are CMYK:
+    they are read fine). Always looks at the size of every file; content is looked at in what is decoded, in shards,
+    and in sets of up to 20,000 images.
+    """
+    from pyconv.data import check as checking
+
+    folder = _folder(name, root, profile)
+    with _explained(), Progress("Checking", 1) as progress:
+        many = None if decode == "all" else int(decode)
+        cores = workers or len(os.sched_getaffinity(0))
+        found = [
+            checking.check(folder, one, decode=many, workers=cores, told=progress.reached)
+            for one in dict.fromkeys(split)
+        ]
+    findings = [finding for one in found for finding in one.findings]
+    findings += checking.compare([one.split for one in found], ilsvrc=name == "imagenet")
+    for one in found:
+        if one.kept is not None:
+            note(f"{one.split.name}: manifest kept in {one.kept}")
+    for finding in findings:
+        note(f"{finding.kind}: {finding.split}: {finding.text}")
+    content = {"name": name, "splits": {one.split.name: one.manifest for one in found}}
+    _tell(content, folder, as_json, findings=[asdict(finding) for finding in findings])
+    kinds = {finding.kind for finding in findings}
+    if "error" in kinds or ("difference" in kinds and not subset):
+        why = "cannot be used" if "error" in kinds else "not ILSVRC-2012; if that is meant: --subset"
+        note(f"{folder}: {why}")
+        raise SystemExit(1)
+
+
+@data.command()
+@click.argument("name", type=click.Choice(READABLE))
+@click.option("--root", type=FOLDER, help="The folder of single images [default: the profile's].")
+@click.option("--output", type=FOLDER, required=True, help="A folder for the shards, given as the data set's later.")
+@click.option("--split", multiple=True, default=("train", "val"), show_default=True)
+@click.option("--size", type=Size(), default="1GB", show_default=True, help="Of a shard, about.")
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that write.")
+@options.profile
+@options.as_json
+def shard(
+    name: str,
+    root: Path | None,
+    output: Path,
+    split: tuple[str, ...],
+    size: int,
+    workers: int,
+    profile: profiles.Profile,
+    as_json: bool,
+) -> None:
+    """Pack the images of NAME into tar shards: the same data to every other verb, a few large files to the disk.
+
+    Run it again after an interruption and it goes on; sound shards are kept.
+    """
+    from pyconv.data import manifest, pack
+
+    folder = _folder(name, root, profile)
+    with _explained(), Progress("Packing", 1) as progress:
+        for one in dict.fromkeys(split):
+            pack.shard(folder, one, output, size=size, workers=workers, told=progress.reached)
+        content = {"name": name, "splits": {one: manifest(output, one) for one in split}}
+    _tell(content, output, as_json)
+
+
+def _folder(name: str, root: Path | None, profile: profiles.Profile) -> Path:
     folder = root or profiles.data_roots(profile, {}).get(name)
     if folder is None and name in profiles.PACKAGED:
         folder = options.runs_folder(None, profile) / "data" / name
     if folder is None:
         raise click.UsageError(f"no folder of {name} is known: give --root DIR or set PYCONV_DATA_{name.upper()}")
+    return folder
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """What is wrong with data and disks, as a message (exit 1)."""
+    from pyconv.data import DataError
+
     try:
-        for one in split:
-            for skipped in read_split(folder, one).skipped[:5]:
-                note(f"note: not an image, passed over: {skipped}")
-        content = {"name": name, "splits": {one: manifest(folder, one) for one in split}}
-    except DataError as error:
+        yield
+    except (DataError, OSError) as error:
         raise click.ClickException(str(error)) from error
-    _tell(content, folder, as_json)
 
 
-def _tell(manifest: dict[str, Any], folder: Path, as_json: bool) -> None:
+def _tell(manifest: dict[str, Any], folder: Path, as_json: bool, **more: Any) -> None:
     if as_json:
-        options.print_json({**manifest, "root": str(folder)})
+        options.print_json({**manifest, "root": str(folder), **more})
         return
     click.echo(f"{manifest['name']}: {folder}")
     for split, content in manifest["splits"].items():

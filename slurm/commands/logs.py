@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -12,10 +13,12 @@ from slurm.commands import options
 from slurm.commands.status import what
 from slurm.console import note
 from slurm.failures import log_end
+from slurm.job import run_folder
 from slurm.live import look
 from slurm.profile import Profile
 from slurm.selection import rows
 from slurm.status import LIVE, Board, RowState, UnitState
+from slurm.submit import LOGS
 
 POLL = 0.5  # seconds between two looks at a growing file
 CHECK = 20.0  # seconds between two questions whether the job still lives
@@ -44,25 +47,27 @@ def logs(
     records: Path,
     runs: Path | None,
 ) -> None:
-    """The end of the logs of TARGET's last jobs. Exit 1 when there is none."""
+    """The end of the logs of TARGET's last jobs, on the cluster or of `pyconv run`. Exit 1 when there is none."""
     chosen = rows(options.selection(target, mini))
     folder = options.runs_folder(runs, profile)
 
     def states() -> list[RowState]:
         return Board(Evidence.load(records), folder, look(folder)).rows(chosen, seeds or None)
 
-    units = [unit for unit in _units(states()) if unit.place is not None and (not failed or unit.state == "failed")]
-    if not units:
-        raise click.ClickException(f"{'nothing failed' if failed else 'nothing was submitted'} of {target}")
+    wanted = (unit for unit in _units(states()) if not failed or unit.state == "failed")
+    written = [found for unit in wanted if (found := _written(unit, folder, rank)) is not None]
+    if not written:
+        raise click.ClickException(f"{'nothing failed' if failed else 'nothing was submitted or run'} of {target}")
     if follow:
-        live = [unit for unit in units if unit.state in LIVE] or units
+        live = [one for one in written if one.unit.state in LIVE] or written
         if len(live) > 1:
-            names = ", ".join(dict.fromkeys(_name(unit) for unit in live[:5]))
+            names = ", ".join(dict.fromkeys(one.name for one in live[:5]))
             raise click.UsageError(f"-f follows one job, and {len(live)} of {target} are there: {names}; name one row")
-        _follow(live[0], rank, lambda: any(u.state in LIVE for u in _units(states()) if u.unit.key == live[0].unit.key))
+        key = live[0].unit.unit.key
+        _follow(live[0], lambda: any(u.state in LIVE for u in _units(states()) if u.unit.key == key))
         return
-    for unit in units:
-        _print(unit, rank, lines, failed)
+    for one in written:
+        _print(one, lines, failed)
 
 
 def _units(states: list[RowState]) -> Iterator[UnitState]:
@@ -71,30 +76,50 @@ def _units(states: list[RowState]) -> Iterator[UnitState]:
     yield from seen.values()
 
 
-def _name(unit: UnitState) -> str:
-    assert unit.place is not None
-    return f"{', '.join(unit.place.member.rows)} seed {unit.unit.experiment.seed}, {what(unit)}, job {unit.job_id}"
+@dataclass(frozen=True)
+class _Written:
+    """What the last job of `unit` wrote. `traces`: the folder that keeps why it failed."""
+
+    unit: UnitState
+    name: str
+    out: Path
+    err: Path
+    traces: Path
 
 
-def _print(unit: UnitState, rank: int, lines: int, failed: bool) -> None:
-    assert unit.place is not None
-    click.echo(f"== {_name(unit)}: {unit.state}{f' ({unit.why})' if unit.why else ''}")
-    error = traces.failed(unit.place.member.folder)
-    if failed and error is not None and error.job == unit.job_id:
+def _written(unit: UnitState, runs: Path, rank: int) -> _Written | None:
+    """Where the logs of a submitted job are, or those of the last `pyconv run`; None when there is neither."""
+    seed, place = unit.unit.experiment.seed, unit.place
+    if place is not None:
+        name = f"{', '.join(place.member.rows)} seed {seed}, {what(unit)}, job {unit.job_id}"
+        return _Written(unit, name, place.log("out", rank), place.log("err", rank), place.member.folder)
+    if unit.unit.protocol is not None and unit.state != "failed":  # the same process as the training's
+        return None
+    folder = run_folder(runs, unit.unit.experiment)
+    outs = sorted((folder / LOGS).glob(f"*_{rank}_log.out"), key=lambda path: path.stat().st_mtime)
+    if not outs:
+        return None
+    name = f"{unit.unit.experiment.name} seed {seed}, {what(unit)}, run here"
+    return _Written(unit, name, outs[-1], outs[-1].with_suffix(".err"), folder)
+
+
+def _print(one: _Written, lines: int, failed: bool) -> None:
+    unit = one.unit
+    click.echo(f"== {one.name}: {unit.state}{f' ({unit.why})' if unit.why else ''}")
+    error = traces.failed(one.traces)
+    if failed and error is not None and error.job == (unit.job_id or ""):
         click.echo(error.traceback.rstrip())
         return
-    for ending in ("err",) if failed else ("out", "err"):
-        path = unit.place.log(ending, rank)
+    for path in (one.err,) if failed else (one.out, one.err):
         click.echo(f"-- {path}")
         for line in log_end(path).splitlines()[-lines:]:
             click.echo(line)
 
 
-def _follow(unit: UnitState, rank: int, alive: Callable[[], bool]) -> None:
+def _follow(one: _Written, alive: Callable[[], bool]) -> None:
     """Print what is appended to stdout and stderr, until the job no longer lives."""
-    assert unit.place is not None
-    paths = [unit.place.log(ending, rank) for ending in ("out", "err")]
-    note(f"following {_name(unit)}")
+    paths = [one.out, one.err]
+    note(f"following {one.name}")
     read, checked = dict.fromkeys(paths, 0), time.monotonic()
     while True:
         for path in paths:

@@ -128,18 +128,11 @@ def data(command: Command) -> Command:
     )(command)
 
 
-def seed(command: Command) -> Command:
-    """`--seed S`."""
-    return click.option("--seed", type=click.IntRange(min=0), help="Seed of the runs [default: the experiment's, 0].")(
-        command
-    )
-
-
 def seeds(command: Command) -> Command:
-    """`--seeds 0,1,2`."""
-    return click.option("--seeds", type=Seeds(), default=(), help="Seeds, like 0,1,2 [default: the experiments' own].")(
-        command
-    )
+    """`--seeds 0,1,2`, or `--seed 5`."""
+    return click.option(
+        "--seeds", "--seed", type=Seeds(), default=(), help="Seeds, like 0,1,2 [default: the experiments' own]."
+    )(command)
 
 
 def yes(command: Command) -> Command:

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from experiments.spec import fingerprint
 from pyconv.recipe import Recipe
 from slurm import submit
 from slurm.commands import options
@@ -22,7 +23,7 @@ AGAIN = "interrupted; the same command goes on from the last checkpoints"
 @options.mini
 @options.profile
 @click.option("--jobs", type=click.IntRange(min=1), help="Jobs at once [default: as many as cores or GPUs carry].")
-@options.seed
+@options.seeds
 @options.data
 @options.records
 @options.runs
@@ -32,7 +33,7 @@ def run(
     mini: bool,
     profile: Profile,
     jobs: int | None,
-    seed: int | None,
+    seeds: tuple[int, ...],
     data: tuple[tuple[str, Path], ...],
     records: Path,
     runs: Path | None,
@@ -44,7 +45,7 @@ def run(
     to the runs folder. Exit 1 when a run failed; the others are not stopped by it.
     """
     lines = rows(options.selection(target, mini))
-    todo, skipped = works(lines, options.evidence(records), seed)
+    todo, skipped = works(lines, options.evidence(records), seeds)
     tell_skipped(skipped)
     tell_shared(todo)
     if not todo and not any(skip.recorded for skip in skipped):
@@ -52,7 +53,7 @@ def run(
     roots = data_roots(profile, dict(data))
     check_data(todo, roots)
     folder = options.runs_folder(runs, profile)
-    ready = {work.targets[0]: job_of(work, records, folder, roots, profile, mini) for work in todo}
+    ready = {name_of(work, seeds): job_of(work, records, folder, roots, profile, mini) for work in todo}
     outcomes = run_jobs(ready, profile, jobs) if ready else []
     if as_json:
         options.print_json(summary(todo, outcomes, skipped))
@@ -60,6 +61,11 @@ def run(
         note(f"{sum(outcome.ok for outcome in outcomes)} recorded, {failures(outcomes)} failed, {len(skipped)} skipped")
     if failures(outcomes):
         raise click.exceptions.Exit(1)
+
+
+def name_of(work: Work, seeds: tuple[int, ...]) -> str:
+    """What a person calls it: the row, with its seed where there are several."""
+    return f"{work.targets[0]} seed {work.experiment.seed}" if len(seeds) > 1 else work.targets[0]
 
 
 def job_of(work: Work, records: Path, runs: Path, roots: dict[str, Path], profile: Profile, mini: bool) -> Job:
@@ -121,7 +127,7 @@ def tell_skipped(skipped: list[Skip]) -> None:
 
 def tell_shared(todo: list[Work]) -> None:
     """Rows that one run serves."""
-    for first, *others in (work.targets for work in todo):
+    for first, *others in dict.fromkeys(work.targets for work in todo):
         if others:
             note(f"{first} is also {', '.join(others)}: one run")
 
@@ -140,14 +146,15 @@ def failures(outcomes: list[submit.Outcome]) -> int:
 
 def summary(todo: list[Work], outcomes: list[submit.Outcome], skipped: list[Skip]) -> dict[str, Any]:
     """What `--json` prints."""
-    targets = {work.targets[0]: list(work.targets) for work in todo}
+    targets = {fingerprint(work.experiment): list(work.targets) for work in todo}
     runs = []
     for outcome in outcomes:
         standing = {p.key: outcome.job.record(p) for p in outcome.job.protocols}
         runs.append(
             {
-                "targets": targets[outcome.name],
+                "targets": targets[fingerprint(outcome.job.experiment)],
                 "experiment": outcome.job.experiment.name,
+                "seed": outcome.job.experiment.seed,
                 "ok": outcome.ok,
                 "seconds": round(outcome.seconds, 1),
                 "metrics": {

@@ -56,9 +56,9 @@ def status(
         board = Board(Evidence.load(records), folder, known)
         states = board.rows(lines, seeds or None)
         if as_json:
-            options.print_json(summary(states, known.answer.silence))
+            options.print_json(summary(states, known.answer.silence, board.silence))
         else:
-            show(states, [*known.problems, *([known.answer.silence] if known.answer.silence else [])], watch)
+            show(states, [*known.problems, *filter(None, (known.answer.silence, _no_accounts(board.silence)))], watch)
         if not watch or not any(unit.state in LIVE for row in states for unit in row.units):
             break
         time.sleep(every)
@@ -101,10 +101,16 @@ def what(unit: UnitState) -> str:
     return "training" if unit.unit.protocol is None else f"test {unit.unit.protocol.key}"
 
 
-def summary(states: Sequence[RowState], silence: str) -> dict[str, Any]:
+def _no_accounts(silence: str) -> str:
+    """What that costs: how a job ended is then known from its own words and its log alone."""
+    return f"no accounting ({silence}): how jobs ended is read from their logs" if silence else ""
+
+
+def summary(states: Sequence[RowState], silence: str, no_accounts: str) -> dict[str, Any]:
     """What `--json` prints."""
     return {
         "slurm": silence or "answered",
+        "accounting": no_accounts or None,
         "rows": [
             {
                 "target": row.target,

@@ -106,7 +106,11 @@ def tell(outcome: Outcome, as_json: bool) -> None:
         options.print_json(summary(outcome))
         return
     left = [job for job in outcome.jobs if job.action != "run"]
-    for action, words in (("recorded", "recorded already"), ("running", "queued or running already")):
+    for action, words in (
+        ("recorded", "recorded already"),
+        ("running", "queued or running already"),
+        ("unneeded", "of no use: nothing that starts from them runs"),
+    ):
         if number := sum(job.action == action for job in left):
             note(f"{number} jobs are {words}")
     for job in left:
