@@ -15,6 +15,7 @@ from experiments import TABLES
 from experiments.spec import Experiment, Protocol, Table, fingerprint
 from pyconv.architectures import ResNet
 from pyconv.recipe import ImageNetAugment
+from results import compliance
 from slurm import profile as profiles
 from slurm import submit
 from slurm.job import Job
@@ -87,6 +88,7 @@ def test_every_row_runs_its_whole_recipe_with_the_papers_learning_rates(tmp_path
     for target, job in jobs.items():
         record = job.record(job.protocols[0])
         assert record is not None, target
+        assert compliance.check(record).text == "kept", target
         epochs = job.experiment.recipe.epochs
         assert [entry["epoch"] for entry in record.history] == list(range(1, epochs + 1)), target
         for entry in record.history:
