@@ -165,7 +165,8 @@ def test_show_compares_with_the_baseline_row_image_by_image(tmp_path: Path) -> N
     text = call("show", "table2/final", "--records", tmp_path).stdout
     assert (
         "against table2/baseline, image by image: top1_err, seed 0: -0.60 points (95%: -0.69 to -0.51); "
-        "of 50,000 images 400 are right here only, 100 there only; p = 1.7e-43 (McNemar, exact, of these two checkpoints)"
+        "of 50,000 images 400 are right here only, 100 there only; p = 1.7e-43 (McNemar, exact, of these "
+        "two checkpoints)"
     ) in text
     (row,) = json.loads(call("show", "table2/final", "--json", "--records", tmp_path).stdout)["rows"]
     assert [(one["column"], one["b"], one["c"]) for one in row["paired"]] == [

@@ -137,7 +137,8 @@ def _paired_line(found: dict[str, Any]) -> str:
     low, high = found["interval"]
     return line + (
         f"{found['difference']:+.2f} points (95%: {low:+.2f} to {high:+.2f}); of {found['n']:,} images "
-        f"{found['b']:,} are right here only, {found['c']:,} there only; p = {found['p']:.2g} (McNemar, exact, of these two checkpoints)"
+        f"{found['b']:,} are right here only, {found['c']:,} there only; p = {found['p']:.2g} (McNemar, exact, of "
+        "these two checkpoints)"
     )
 
 
