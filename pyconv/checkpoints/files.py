@@ -4,6 +4,7 @@ import io
 import os
 import pickle
 import socket
+import struct
 import uuid
 import warnings
 from pathlib import Path
@@ -20,6 +21,7 @@ _UNREADABLE = (
     TypeError,
     AttributeError,
     pickle.UnpicklingError,
+    struct.error,
 )
 """What torch.load raises for bytes that are no checkpoint, or one that would run code."""
 
