@@ -151,8 +151,8 @@ def _views(experiment: Experiment, protocol: Protocol) -> float:
 
 
 def _storage(job: PlannedJob, params: int) -> float:
-    """Weights, and two checkpoints of weights and momentum, in 1e9 bytes; a test leaves next to nothing."""
-    copies = 1 + KEPT_CHECKPOINTS * 2 if job.kind == "train" else 0
+    """1e9 bytes: weights of the last and the best epoch, two checkpoints of weights and momentum; a test: nothing."""
+    copies = 2 + KEPT_CHECKPOINTS * 2 if job.kind == "train" else 0
     return copies * params * BYTES / 1e9
 
 
