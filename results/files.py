@@ -10,6 +10,8 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from pyconv.files import sync_folder
+
 
 class AlreadyRecorded(FileExistsError):  # noqa: N818 (an outcome of a race, not a fault)
     """A valid record of this measurement stands: the first one is kept, this one was not written."""
@@ -28,7 +30,7 @@ def write_once(path: Path, text: str, check: Callable[[str], object]) -> None:
             _link_once(temporary, path, check)
         finally:
             temporary.unlink(missing_ok=True)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
 
 def write_over(path: Path, text: str) -> None:
@@ -40,7 +42,7 @@ def write_over(path: Path, text: str) -> None:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
 
 def safe_name(label: str) -> str:
@@ -127,11 +129,3 @@ def _same_file(a: Path, b: Path) -> bool:
         return a.samefile(b)
     except FileNotFoundError:
         return False
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

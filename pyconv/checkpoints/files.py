@@ -1,16 +1,15 @@
 """Files of tensors: published all at once or not at all, read without running any code that is in them."""
 
 import io
-import os
 import pickle
-import socket
 import struct
-import uuid
 import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from pyconv import files
 
 _UNREADABLE = (
     RuntimeError,
@@ -53,20 +52,8 @@ def unpacked(content: bytes, path: Path, device: torch.device | str = "cpu") -> 
 
 
 def publish(content: bytes, path: Path) -> None:
-    """All of `content` at `path`, or nothing: temporary file beside it, fsync, rename, fsync of the folder."""
-    temporary = path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp")
+    """All of `content` at `path`, or nothing; OSError says that the checkpoint before it stands."""
     try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        files.publish(path, lambda file: file.write(content))
     except OSError as error:
         raise OSError(error.errno, f"{error.strerror}; the checkpoint before it stands", str(path)) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

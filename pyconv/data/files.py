@@ -1,40 +1,12 @@
-"""Files of a data set that are complete or not there, and folders that one process at a time writes."""
+"""Folders of a data set: one process at a time writes, and what is hidden is passed over."""
 
 import fcntl
 import os
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, TypeVar
 
 from pyconv.data.split import DataError
-
-Result = TypeVar("Result")
-
-
-def publish(path: Path, write: Callable[[BinaryIO], Result]) -> Result:
-    """What `write` returns, its bytes at `path`: a temporary file beside it, fsync, rename, fsync of the folder."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            result = write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    sync_folder(path.parent)
-    return result
-
-
-def sync_folder(folder: Path) -> None:
-    """The folder's entries are on the disk afterwards."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextmanager

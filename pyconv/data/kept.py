@@ -12,8 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pyconv.data.files import publish
 from pyconv.data.split import DataError, Split
+from pyconv.files import publish
 
 FORMAT = 1
 FOLDER = ".pyconv"

@@ -16,10 +16,11 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from pyconv.data.files import alone, publish, visible
+from pyconv.data.files import alone, visible
 from pyconv.data.listing import Told, file_facts, read_split, untold
 from pyconv.data.shards import INDEX, index_key, open_shards, write_index
 from pyconv.data.split import DataError, Shards, Split
+from pyconv.files import publish
 
 SHARD_SIZE = 10**9
 """Bytes: ImageNet's training images make 140 shards."""

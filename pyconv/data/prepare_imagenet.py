@@ -13,10 +13,11 @@ from pathlib import Path
 
 from pyconv.data import ground_truth
 from pyconv.data.archives import content, is_tar, members
-from pyconv.data.files import alone, sync_folder, visible
+from pyconv.data.files import alone, visible
 from pyconv.data.ilsvrc import WNID
 from pyconv.data.listing import Told, is_image, untold
 from pyconv.data.split import DataError
+from pyconv.files import sync_folder
 
 VAL_TAR, TRAIN_TAR = "ILSVRC2012_img_val.tar", "ILSVRC2012_img_train.tar"
 Put = Callable[[Path], None]
