@@ -1,6 +1,7 @@
 """The whole recipe of every row of Tables 2, 3 and 4: all epochs, on four tiny photographs, by the local executor.
 
-The networks, schedules, augmentations and optimisers are the rows' own; images are of 32 pixels, a batch holds four.
+Schedules, augmentations and optimisers are the rows' own, and so are the networks, but for the width of those without
+a pyramid: a quarter of it, because their groups allow it. Images are of 32 pixels, a batch holds four.
 """
 
 from dataclasses import replace
@@ -22,6 +23,7 @@ from slurm.job import Job
 
 SIDE, NONLOCAL_SIDE = 32, 64  # pixels; non-local blocks need maps of 2x2
 BATCH = 4
+NARROWEST = 32  # maps: a quarter of ResNeXt's narrowest stage, which are its groups
 
 
 def photographs(root: Path) -> Path:
@@ -42,7 +44,15 @@ def tiny(experiment: Experiment) -> Experiment:
     assert isinstance(augment, ImageNetAugment)
     side = NONLOCAL_SIDE if experiment.model.context == "nonlocal" else SIDE
     recipe = replace(experiment.recipe, batch_size=BATCH, batch_norm_batch=BATCH, augment=replace(augment, crop=side))
-    return replace(experiment, model=replace(experiment.model, num_classes=2), recipe=recipe)
+    return replace(experiment, model=replace(narrow(experiment.model), num_classes=2), recipe=recipe)
+
+
+def narrow(network: ResNet) -> ResNet:
+    """A quarter of the width where no stage has a pyramid, whose groups would not divide it."""
+    if any(len(stage.pyramid.kernels) > 1 or stage.pyramid.groups[0] > NARROWEST for stage in network.stages):
+        return network
+    stages = (replace(s, width=s.width // 4, out_channels=s.out_channels // 4) for s in network.stages)
+    return replace(network, stages=tuple(stages))
 
 
 def paper_lr(experiment: Experiment, epoch: int) -> float:
