@@ -493,7 +493,7 @@ def test_fifty_people_submit_the_same_table_at_once_and_each_job_is_there_once(t
     assert sorted(cancelled.stdout.split()) == sorted(listed)
     until(lambda: not slurm("squeue", "--noheader").strip())
     # What the real sacct says of every element of arrays that ended, which squeue has forgotten; it lags.
-    until(lambda: {job: seen.state for job, seen in account(listed).items()} == dict.fromkeys(listed, "CANCELLED"), 30)
+    until(lambda: {job: seen.state for job, seen in account(listed).items()} == dict.fromkeys(listed, "CANCELLED"), 150)
     # The trainings were cancelled, their tests not run because of that: a class of its own.
     for asked_for, expected in ((["--class=timeout"], 0), (["--class=cancelled"], 8), ([], 8), ([], 0)):
         again = pyconv("retry", "table2", "--mini", *asked_for, "--yes", "--json", *places, cwd=tmp_path)
