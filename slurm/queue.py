@@ -7,7 +7,7 @@ may be back in a second. A command that is missing, hangs or fails gives an answ
 import re
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from slurm import asked
@@ -80,6 +80,7 @@ def ask(names: Iterable[str]) -> Answer:
 
 def account(ids: Iterable[str]) -> Answer:
     """What sacct keeps of jobs that squeue has forgotten; silent on clusters without accounting."""
+    ids = list(ids)
     wanted = sorted({job_id.partition("_")[0] for job_id in ids}, key=int)
     if not wanted:
         return Answer()
@@ -94,7 +95,14 @@ def account(ids: Iterable[str]) -> Answer:
         if len(row) == 5
         for element in _elements(row[0])
     ]
-    return Answer({job.id: job for job in seen})
+    return Answer({**_of_whole_arrays(seen, ids), **{job.id: job for job in seen}})
+
+
+def _of_whole_arrays(seen: Iterable[Seen], ids: Iterable[str]) -> dict[str, Seen]:
+    """What stands for an array as a whole, for each element that was asked for: so one cancelled at once is kept."""
+    whole = {job.id: job for job in seen if "_" not in job.id}
+    arrays = {job_id: whole.get(job_id.partition("_")[0]) for job_id in ids if "_" in job_id}
+    return {job_id: replace(job, id=job_id) for job_id, job in arrays.items() if job is not None}
 
 
 def _elements(job_id: str) -> list[str]:

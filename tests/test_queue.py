@@ -97,6 +97,18 @@ def test_an_array_cancelled_before_it_started_is_one_line_for_all_its_elements(c
     assert set(queue.account(["17_0"]).jobs) == {f"17_{number}" for number in elements}
 
 
+def test_a_line_for_the_whole_array_is_of_every_element_that_has_none_of_its_own(command) -> None:
+    own = "17_1|pyconv-x-0|COMPLETED|node1|2026-11-24T09:13:00\n"
+    command("sacct", prints(f"17|pyconv-x-0|CANCELLED by 0|None assigned|2026-11-24T09:12:00\n{own}"))
+    jobs = queue.account(["17_0", "17_1", "18_0"]).jobs
+    assert {job_id: jobs[job_id].state for job_id in jobs} == {
+        "17": "CANCELLED",
+        "17_0": "CANCELLED",
+        "17_1": "COMPLETED",
+    }
+    assert jobs["17_0"].id == "17_0"
+
+
 @pytest.mark.parametrize(
     ("script", "words"),
     [
