@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,8 +20,8 @@ from pyconv import checkpoints, ranks
 from pyconv.architectures import Network
 from pyconv.data.manifest import manifest
 from pyconv.data.sampling import Batches, MicroBatch, Moment, derive_seed, epoch_order
+from pyconv.execution import Execution, process_settings
 from pyconv.models import build
-from pyconv.numerics import numerics
 from pyconv.optimisation import MicroLoss, Optimisation
 from pyconv.progress import Diverged, Progress, Seen, StepReport, Watch
 from pyconv.recipe import Recipe, micro_batch_size
@@ -31,25 +31,6 @@ __all__ = ["BEST", "WEIGHTS", "Diverged", "Execution", "Interrupted", "StepRepor
 
 WEIGHTS, BEST = "weights.pt", "best.pt"
 _GO_ON, _STOP, _DIVERGED = 0, 1, 2
-
-
-@dataclass(frozen=True)
-class Execution:
-    """How a run is executed, which does not change what it computes.
-
-    `device`: "auto" takes a GPU where there is one. `threads`: of torch on the CPU. `workers`: processes that read
-    images. `micro_batch`: at most so many samples at once on a rank, for memory. `checkpoint_every`,
-    `validate_every`: epochs; the last epoch always has a checkpoint, and is validated unless `validate_every` is 0.
-    `deterministic`: on a GPU, kernels that repeat themselves to the bit where torch has them (`pyconv.numerics`).
-    """
-
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    threads: int | None = None
-    workers: int = 0
-    micro_batch: int | None = None
-    checkpoint_every: int = 1
-    validate_every: int = 1
-    deterministic: bool = True
 
 
 @dataclass(frozen=True)
@@ -99,7 +80,7 @@ def train(
     `ValueError` for data, networks, checkpoints and settings that do not fit.
     """
     execution = execution or Execution()
-    with _process_settings(recipe, execution):
+    with process_settings(recipe, execution):
         run = _Run(network, recipe, seed, Path(data_root), Path(run_dir), init_state, execution)
         run.listen(on_epoch, on_step, should_stop, held)
         while run.progress.epoch < recipe.epochs:
@@ -311,20 +292,3 @@ class _Visits:
             for step in self.run._plan(epoch, first):
                 yield from ([(epoch, index) for index in micro.indices] for micro in step)
             first = 0
-
-
-@contextmanager
-def _process_settings(recipe: Recipe, execution: Execution) -> Iterator[None]:
-    """The run's number of threads and kinds of kernels; torch's generators as the caller had them afterwards."""
-    threads = torch.get_num_threads()
-    if execution.threads is not None:
-        torch.set_num_threads(execution.threads)
-    try:
-        device = ranks.device(execution.device)
-        with (
-            numerics(device, recipe.precision, deterministic=execution.deterministic),
-            torch.random.fork_rng(devices=range(torch.cuda.device_count())),
-        ):
-            yield
-    finally:
-        torch.set_num_threads(threads)
