@@ -33,11 +33,11 @@ def write_once(path: Path, text: str, check: Callable[[str], object]) -> None:
         sync_folder(path.parent)
 
 
-def write_over(path: Path, text: str) -> None:
-    """`path` holds `text` afterwards, or what it held before if that fails (OSError): for pages, never for evidence."""
+def write_over(path: Path, content: str | bytes) -> None:
+    """`path` holds `content` afterwards, or what it held before if that fails (OSError): for pages only."""
     with _told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = _write_beside(path, text)
+        temporary = _write_beside(path, content)
         try:
             temporary.replace(path)
         finally:
@@ -61,12 +61,12 @@ def _told(path: Path) -> Iterator[None]:
         raise OSError(error.errno, f"cannot write {path}: {error.strerror}; nothing was left behind") from error
 
 
-def _write_beside(path: Path, text: str) -> Path:
-    """The text in a new file of the same folder, synced. Its name is unique between hosts with equal process ids."""
+def _write_beside(path: Path, content: str | bytes) -> Path:
+    """The content in a new file of the same folder, synced. Its name is unique between hosts with equal process ids."""
     temporary = path.with_name(f".{path.name}.{safe_name(socket.gethostname())}.{uuid.uuid4().hex}.tmp")
     try:
-        with temporary.open("x", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with temporary.open("xb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
     except OSError:

@@ -21,8 +21,9 @@ from experiments import mini, tables
 from experiments.recipes import imagenet
 from experiments.spec import ArchitectureTable, Column, Row, Table
 from pyconv.architectures import pyconvresnet, pyconvresnet3d, resnet
-from results import architecture, render_latex, render_markdown
+from results import architecture
 from results.cells import Cell, build, frame, grid
+from results.printers import latex, markdown
 from results.records import Evidence, Metric, count_path, encode, record_path, write
 from results.report import REFRESH, render, stale, write_reports
 from results.sheets import sheet
@@ -295,7 +296,7 @@ def test_hostile_text_is_text_in_markdown(text: str) -> None:
 @given(st.text(max_size=40))
 @settings(max_examples=300, deadline=None)
 def test_any_text_is_text_in_markdown(text: str) -> None:
-    escaped = render_markdown.escape(text)
+    escaped = markdown.escape(text)
     rest = re.sub(r"\\[!-/:-@\[-`{-~]", "", escaped)
     rest = re.sub(r"&(amp|lt|gt|#47|#64);", "", rest)
     assert not re.search(r"[<>|*_`\[\]#~$\\@&\n\r]", rest)
@@ -304,8 +305,8 @@ def test_any_text_is_text_in_markdown(text: str) -> None:
 @given(st.text(max_size=40))
 @settings(max_examples=300, deadline=None)
 def test_any_text_is_text_in_latex(text: str) -> None:
-    escaped = render_latex.escape(text)
-    known = sorted(set(render_latex.SPECIAL.values()) - {"''"}, key=len, reverse=True)
+    escaped = latex.escape(text)
+    known = sorted(set(latex.SPECIAL.values()) - {"''"}, key=len, reverse=True)
     rest = escaped
     for command in known:
         rest = rest.replace(command, "")

@@ -47,7 +47,7 @@ def report(
     found = narrowed(options.selection(target, mini))
     evidence = options.evidence(records)
     if output is not None:
-        written = write_reports(found, evidence, output, formats or FORMATS)
+        written = write_reports(found, evidence, output, formats or tuple(FORMATS))
         if as_json:
             options.print_json({"written": [str(path) for path in written]})
         else:
@@ -57,4 +57,6 @@ def report(
     if len(chosen) != 1:
         raise click.UsageError("several formats need a folder: give --output DIR")
     pages = render(found, evidence, chosen)
-    click.echo("\n".join(text.rstrip("\n") + "\n" for text in pages.values()), nl=False)
+    if any(isinstance(page, bytes) for page in pages.values()):
+        raise click.UsageError(f"{chosen[0]} is not text: give --output DIR")
+    click.echo("\n".join(str(page).rstrip("\n") + "\n" for page in pages.values()), nl=False)

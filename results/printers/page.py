@@ -1,17 +1,15 @@
 """One self-contained page: what was checked, what was measured here, what is pending and why; then every table."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from results.claims import Sentence
-from results.sheets import Sheet, lines_of
-from results.summary import Summary
+from results.gather import Report
+from results.sheets import lines_of
 from results.words import CLAIM, MEANING, claim_word, tally
 
-TEMPLATES = Path(__file__).parent / "templates"
+TEMPLATES = Path(__file__).parents[1] / "templates"
 
 
-def render(summary: Summary, sheets: Sequence[Sheet], sentences: Sequence[Sentence], problems: Sequence[str]) -> str:
+def pages(report: Report) -> dict[str, str]:
     """The page `index.html`; every text of a record or a spec is escaped by the template engine."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -23,15 +21,16 @@ def render(summary: Summary, sheets: Sequence[Sheet], sentences: Sequence[Senten
         keep_trailing_newline=True,
         undefined=StrictUndefined,
     )
-    return environment.get_template("page.html.j2").render(
-        summary=summary,
-        paper=[sheet for sheet in sheets if not sheet.mini],
-        minis=[sheet for sheet in sheets if sheet.mini],
-        sentences=sentences,
-        problems=problems,
+    page = environment.get_template("page.html.j2").render(
+        summary=report.summary,
+        paper=[sheet for sheet in report.sheets if not sheet.mini],
+        minis=[sheet for sheet in report.sheets if sheet.mini],
+        sentences=report.sentences,
+        problems=report.problems,
         meaning=MEANING,
         claim_words=CLAIM,
         claim_word=claim_word,
         tally=tally,
         lines_of=lines_of,
     )
+    return {"index.html": page}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from results.architecture import Entry
 from results.cells import Cell
+from results.gather import Report
 from results.sheets import Heading, Sheet, lines_of
 
 SPECIAL = {
@@ -37,7 +38,7 @@ SPECIAL = {
 ACCENTS = set("\u0300\u0301\u0302\u0303\u0308\u030a\u030c\u0327")  # those of LaTeX's default encoding
 SPANNING = 4  # columns; wider tables span both columns of a paper
 SCALED = 8  # columns; wider tables are scaled to the text width as well
-TEMPLATES = Path(__file__).parent / "templates"
+TEMPLATES = Path(__file__).parents[1] / "templates"
 NOTE = "A delta without a word is a MATCH."
 
 
@@ -49,6 +50,11 @@ def escape(text: str) -> Tex:
     """`text` as text: no character of it is a command, an alignment, a comment or the end of a line."""
     flat = " ".join(text.split())
     return Tex("".join(map(_character, flat)).replace("--", "-{}-"))
+
+
+def pages(report: Report) -> dict[str, str]:
+    """The pages `table<n>.tex`."""
+    return {f"{sheet.name}.tex": render(sheet) for sheet in report.sheets}
 
 
 def render(sheet: Sheet) -> str:

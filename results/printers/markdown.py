@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from results.architecture import Entry
 from results.cells import Cell
 from results.claims import Sentence
+from results.gather import Report
 from results.sheets import Sheet, lines_of
 from results.words import claim_word, tally
 
@@ -16,6 +17,12 @@ def escape(text: str) -> str:
     """`text` as text: nothing in it is Markdown, HTML, a link, a mention, or the end of a table cell."""
     flat = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return NOT_TEXT.sub(r"\\\1", flat).replace("://", ":&#47;&#47;").replace("@", "&#64;")
+
+
+def pages(report: Report) -> dict[str, str]:
+    """The pages `table<n>.md`, and `claims.md` where there are claims."""
+    found = {f"{sheet.name}.md": render(sheet) for sheet in report.sheets}
+    return found | ({"claims.md": render_claims(report.sentences)} if report.sentences else {})
 
 
 def render(sheet: Sheet) -> str:

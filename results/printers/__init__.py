@@ -1,0 +1,1 @@
+"""The printers: each makes pages of a `results.gather.Report`, none of them decides anything."""
