@@ -21,3 +21,18 @@ def adjusted(p: Sequence[float]) -> list[float]:
         floor = max(floor, min(1.0, (len(p) - rank) * p[index]))
         values[index] = floor
     return values
+
+
+def levels(p: Sequence[float], family: float) -> list[float]:
+    """The level that each of `p` is held against when one or more false calls may have the probability `family`.
+
+    family / (m - i + 1) for the i-th smallest, until one is not below: that one's level holds for all larger ones too.
+    What is called different is exactly what lies at or below its level, and what `adjusted` puts at or below `family`.
+    """
+    held = [family] * len(p)
+    left = len(p)
+    for index in sorted(range(len(p)), key=lambda index: p[index]):
+        held[index] = family / left
+        if p[index] * left <= family:
+            left -= 1
+    return held

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from results.architecture import Entry
-from results.cells import Cell
+from results.cell import Cell
 from results.claims import Sentence
 from results.gather import Report
 from results.sheets import Sheet, lines_of

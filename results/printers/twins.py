@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from results.cells import Cell
+from results.cell import Cell
 from results.claims import Sentence
 from results.gather import Report
 from results.sheets import Sheet
