@@ -179,9 +179,11 @@ def _as_a_whole(table: Table, rows: Sequence[SheetRow]) -> list[str]:
         return []
     losses = [cell.detectable for cell in cells if cell.detectable is not None]
     about = f"{min(losses):.1f}" if max(losses) - min(losses) < 0.1 else f"{min(losses):.1f} to {max(losses):.1f}"
+    n = cells[0].tested
+    together = f"{n} measured cells are tested together" if n > 1 else "One measured cell is tested"
     sharp = (
-        f"{cells[0].tested} measured cells are tested together: by noise alone, one or more of them would be called "
-        f"BETTER or WORSE in at most 5% of all cases. A loss of {about} points in one cell would be seen in 80%."
+        f"{together}: noise alone would give one or more a false BETTER or WORSE in at most 5% of all cases. "
+        f"A loss of {about} points in one cell would be seen in 80%."
     )
     return [sharp, *(trend.text for trend in trends(table, cells))]
 
