@@ -91,14 +91,14 @@ def _claims(sentences: Sequence[Sentence]) -> str:
 
 
 def _summary(summary: Summary) -> str:
-    """A line a verdict: on how many counts and on how many accuracies it was given."""
-    headers = ["Verdict", "on counts", "on accuracies", "It means"]
+    """A line a verdict: how many cells of counts and of accuracies it was given."""
+    headers = ["Verdict", "It means", "cells of counts", "cells of accuracies"]
     rows = [
-        [verdict, str(summary.counts.get(verdict, 0)), str(summary.measurements.get(verdict, 0)), meaning]
+        [verdict, meaning, str(summary.counts.get(verdict, 0)), str(summary.measurements.get(verdict, 0))]
         for verdict, meaning in MEANING.items()
         if verdict in summary.counts or verdict in summary.measurements
     ]
-    return table(headers, rows) + "\n"
+    return table(headers, rows, numbers_from=2) + "\n"
 
 
 def _relations(sentence: Sentence) -> str:

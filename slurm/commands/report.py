@@ -7,6 +7,7 @@ import click
 
 from results.report import FORMATS, render, write_reports
 from slurm.commands import options
+from slurm.commands.into import fill
 from slurm.console import note
 from slurm.selection import narrowed
 
@@ -35,17 +36,38 @@ class Formats(click.ParamType[tuple[str, ...]]):
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder to write the pages to [default: print one format].",
 )
+@click.option(
+    "--into",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    multiple=True,
+    help="Fill a Markdown file between <!-- pyconv:table2 --> and <!-- /pyconv:table2 -->; several times.",
+)
+@click.option("--check", is_flag=True, help="With --into: write nothing, exit 1 when a block is not fresh.")
 @options.records
 @options.as_json
 def report(
-    target: str, mini: bool, formats: tuple[str, ...] | None, output: Path | None, records: Path, as_json: bool
+    target: str,
+    mini: bool,
+    formats: tuple[str, ...] | None,
+    output: Path | None,
+    into: tuple[Path, ...],
+    check: bool,
+    records: Path,
+    as_json: bool,
 ) -> None:
     """Published, measured and delta of TARGET; pending cells say so, deviations are footnotes.
 
     Without --output one format is printed, Markdown unless --format or --json says another.
     """
+    if (check and not into) or (into and (output is not None or formats not in (None, ("md",)))):
+        raise click.UsageError(
+            "--into fills Markdown files: leave out --output and other formats; --check goes with it"
+        )
     found = narrowed(options.selection(target, mini))
     evidence = options.evidence(records)
+    if into:
+        fill(into, found, evidence, check, as_json)
+        return
     if output is not None:
         written = write_reports(found, evidence, output, formats or tuple(FORMATS))
         if as_json:
