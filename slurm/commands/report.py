@@ -1,11 +1,12 @@
 """`pyconv report`: the tables as they stand, rendered from records, never typed."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import click
 
-from results.report import FORMATS, render, write_reports
+from results.report import EXPORTS, FORMATS, render, write_reports
 from slurm.commands import options
 from slurm.commands.into import fill
 from slurm.console import note
@@ -22,15 +23,17 @@ class Formats(click.ParamType[tuple[str, ...]]):
         if isinstance(value, tuple):
             return value
         wanted = tuple(part.strip() for part in value.split(",") if part.strip())
-        if unknown := [part for part in wanted if part not in FORMATS]:
-            self.fail(f"{unknown[0]!r} is none of {', '.join(FORMATS)}", param, ctx)
+        if unknown := [part for part in wanted if part not in FORMATS | EXPORTS]:
+            self.fail(f"{unknown[0]!r} is none of {', '.join(FORMATS | EXPORTS)}", param, ctx)
+        if "parquet" in wanted and find_spec("pyarrow") is None:
+            self.fail("parquet needs pyarrow: pip install 'pyconv[parquet]'", param, ctx)
         return wanted
 
 
 @click.command()
 @options.target()
 @options.mini
-@click.option("--format", "formats", type=Formats(), help="md, latex, json, html; several with commas.")
+@click.option("--format", "formats", type=Formats(), help=f"{', '.join(FORMATS | EXPORTS)}; several with commas.")
 @click.option(
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
@@ -81,4 +84,6 @@ def report(
     pages = render(found, evidence, chosen)
     if any(isinstance(page, bytes) for page in pages.values()):
         raise click.UsageError(f"{chosen[0]} is not text: give --output DIR")
+    if not pages:
+        note(f"nothing was measured: there is no {chosen[0]} page")
     click.echo("\n".join(str(page).rstrip("\n") + "\n" for page in pages.values()), nl=False)
