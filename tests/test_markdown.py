@@ -9,7 +9,7 @@ from urllib.parse import unquote
 import cmarkgfm
 import pytest
 from cmarkgfm.cmark import Options
-from evidence import CROP, save, save_count
+from evidence import CROP, measurement, save, save_count
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -20,7 +20,7 @@ from pyconv.architectures import pyconvresnet, resnet
 from results.gather import gather
 from results.links import one_folder_down, record_url
 from results.printers import markdown
-from results.records import Evidence
+from results.records import Evidence, released_path, write
 from results.report import render, write_reports
 
 OLD, NEW = imagenet(resnet(50)), imagenet(pyconvresnet(50))
@@ -138,6 +138,19 @@ def test_a_footnote_of_a_mini_row_is_referred_to(tmp_path: Path) -> None:
     """A footnote that nothing refers to is not shown by GitHub; mini tables have no published line to carry it."""
     small = replace(TABLE, mini=True, rows=(replace(ROWS[0], published=(None,) * 3, footnote="Of the mini row."),))
     assert "Of the mini row." in Page(render([small], Evidence.load(tmp_path), ("md",))["mini-table90.md"]).text
+
+
+def test_a_cell_s_footnote_stands_at_its_first_number(tmp_path: Path) -> None:
+    weights = {"source": "released", "sha256": "b" * 64, "file": "w.pth", "layout": "authors", "epochs": None}
+    for mini, line in ((False, "published"), (True, "measured")):
+        root = tmp_path / line
+        released = measurement(NEW, checkpoint=weights, history=[], mini=mini)
+        write(released, released_path(root, NEW, CROP, "b" * 64))
+        made = replace(TABLE, mini=mini)
+        read = Page(render([made], Evidence.load(root), ("md",))[f"{made.name}.md"])
+        (shown,) = [row for row in read.tables[0] if row[0] == "PyConv"]
+        assert shown[1:3] == [line, "22.121" if line == "published" else "23.881"]
+        assert "Released weights, not trained here: w.pth" in read.text
 
 
 HOSTILE = [
