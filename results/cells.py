@@ -1,112 +1,47 @@
-"""The one cell model: every number of every table, published beside measured, judged once, printed by all printers.
+"""Every number of every table, published beside measured, judged once, printed by all printers.
 
 `build` makes the cells of tables from evidence; `frame` puts them into a pandas DataFrame, one line a cell, and `grid`
 pivots that into the page's rows and columns.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from experiments import tables
 from experiments.columns import FLOPS, PAPER_CONVENTION, PARAMS
 from experiments.spec import ArchitectureTable, Column, Experiment, Protocol, Published, Row, Table
+from results.cell import MARK, Cell
 from results.compliance import check
 from results.deviations import footnote, known, notes
+from results.noise import evaluation_se, values_of
 from results.records import CountRecord, Evidence, Record
-from results.verdict import (
-    Judgement,
-    Verdict,
-    count_verdict,
-    measured_uncertainty,
-    measured_verdict,
-    printed,
-    standard_error,
-)
+from results.together import judged, together
+from results.verdict import Judgement, count_verdict, printed
 
 if TYPE_CHECKING:
     import pandas as pd
 
 COUNT_METRICS = ("params", "flops")
-MARK = "‡"  # on a measured number that is off its protocol
 MINI = "a mini run checks the pipeline, it says nothing about the paper"
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One printed number. `measured`, `delta`, `band`, `se`: in the printed unit; `raw`: the exact integer of a count.
+def build(chosen: Iterable[Table | ArchitectureTable], evidence: Evidence) -> list[Cell]:
+    """The cells of all `chosen` tables, in their order, row by row.
 
-    `published`: as in `experiments.spec`: a number, "-" for a printed dash, None where our copy is not readable;
-    `reference`: what a count is compared with instead. `verdict` None: nothing to compare (a dash, a mini run).
-    `uncertainty`: half the 95% interval of `measured`. `conventions`: a FLOP cell's counts under every convention.
-    `records`: where the evidence is, under the records' folder. `departures`: what puts the measured number off its
-    protocol; the number then carries `MARK` in every format.
+    A table with some rows of the paper's only is judged as part of the whole one: a verdict does not depend on what
+    else is shown.
     """
-
-    table: str
-    row: str
-    label: str
-    group: str
-    column: Column
-    published: Published
-    reference: float | None = None
-    measured: float | None = None
-    raw: int | None = None
-    delta: float | None = None
-    band: float | None = None
-    verdict: Verdict | None = None
-    reason: str = ""
-    seeds: int = 0
-    n: int | None = None
-    se: float | None = None
-    uncertainty: float | None = None
-    conventions: dict[str, int] = field(default_factory=dict)
-    footnotes: tuple[str, ...] = ()
-    records: tuple[str, ...] = ()
-    departures: tuple[str, ...] = ()
-    problems: tuple[str, ...] = ()
-    mini: bool = False
-    own: bool = False
-
-    @property
-    def target(self) -> str:
-        """`table3/resnet/50/top1_err`: how the ledger and the claims name the cell."""
-        return "/".join(part for part in (self.table, self.row, self.group, self.column.key) if part)
-
-    @property
-    def published_text(self) -> str:
-        """As printed; "?" where our copy of the paper is not readable, nothing on a line that a user added."""
-        if isinstance(self.published, str):
-            return self.published
-        if self.published is None:
-            return "" if self.own else "?"
-        return f"{self.published:.{self.column.decimals}f}"
-
-    @property
-    def measured_text(self) -> str:
-        """The measured number with the printed decimals, or in a word why there is none."""
-        if self.measured is None:
-            return "-" if self.verdict is None else self.verdict.lower()
-        number = printed(self.raw if self.raw is not None else self.measured * self.column.scale, self.column)
-        return f"{number}{MARK if self.departures else ''}"
-
-    @property
-    def delta_text(self) -> str:
-        """measured - published with its sign and the printed decimals; empty where there is none."""
-        if self.delta is None:
-            return ""
-        text = f"{self.delta:+.{self.column.decimals}f}"
-        return text.lstrip("+-") if float(text) == 0 else text
-
-
-def build(tables: Iterable[Table | ArchitectureTable], evidence: Evidence) -> list[Cell]:
-    """The cells of all `tables`, in their order, row by row."""
     cells: list[Cell] = []
-    for table in tables:
+    for table in chosen:
         if isinstance(table, ArchitectureTable):
             cells += _architecture_cells(table, evidence)
         else:
-            cells += [_cell(table, row, column, published, evidence) for row, column, published in table.cells()]
+            wanted = {table.target(row) for row in table.rows}
+            whole = _whole(table)
+            judged = together([_cell(whole, row, column, value, evidence) for row, column, value in whole.cells()])
+            cells += [cell for cell in judged if cell.target.removesuffix(f"/{cell.column.key}") in wanted]
     return cells
 
 
@@ -157,25 +92,31 @@ def _cell(table: Table, row: Row, column: Column, published: Published, evidence
         own=not row.printed,
     )
     if row.experiment is None:
-        return _judged(cell, Judgement("QUOTED", "another paper's number: shown, never run here", None, None))
+        return judged(cell, Judgement("QUOTED", "another paper's number: shown, never run here", None, None))
     if column.external:
-        return _judged(cell, Judgement("EXTERNAL", "known only from the data set's test server", None, None))
+        return judged(cell, Judgement("EXTERNAL", "known only from the data set's test server", None, None))
     if column.metric in COUNT_METRICS:
         count = evidence.count(row.experiment.model, column.input_size)
         return _counted(cell, count, evidence) if count or not table.mini else _run_s_count(cell, table, row, evidence)
     return _measured(cell, row.experiment, table.protocol(row, column), evidence)
 
 
+def _whole(table: Table) -> Table:
+    """The table of this suite that `table` is a part of, or `table` itself."""
+    for whole in tables(mini=table.mini):
+        if isinstance(whole, Table) and whole.name == table.name and whole.columns == table.columns:
+            return whole if set(table.rows) <= set(whole.rows) else table
+    return table
+
+
 def _counted(cell: Cell, count: CountRecord | None, evidence: Evidence) -> Cell:
     """A cell of parameters or FLOPs, from the network's count."""
     if count is None:
-        return _judged(
-            cell, Judgement("PENDING", "not counted yet: no record of this network at this size", None, None)
-        )
+        return judged(cell, Judgement("PENDING", "not counted yet: no record of this network at this size", None, None))
     flops = cell.column.metric == "flops"
     raw = count.flops.get(PAPER_CONVENTION) if flops else count.params
     if raw is None:
-        return _judged(cell, Judgement("PENDING", f"the count has no number under {PAPER_CONVENTION}", None, None))
+        return judged(cell, Judgement("PENDING", f"the count has no number under {PAPER_CONVENTION}", None, None))
     measured = replace(
         cell,
         raw=raw,
@@ -184,11 +125,11 @@ def _counted(cell: Cell, count: CountRecord | None, evidence: Evidence) -> Cell:
         records=(evidence.place(count),),
     )
     if isinstance(cell.published, (int, float)):
-        return _judged(measured, count_verdict(raw, cell.published, cell.column, known(cell.target)))
+        return judged(measured, count_verdict(raw, cell.published, cell.column, known(cell.target)))
     if cell.reference is not None:
         judgement = count_verdict(raw, cell.reference, cell.column, known(cell.target))
         lost = f"computed, not published: the printed number is not readable in our copy; {judgement.reason}"
-        return _judged(measured, replace(judgement, reason=lost))
+        return judged(measured, replace(judgement, reason=lost))
     return replace(measured, reason="no printed number to compare with")
 
 
@@ -205,7 +146,7 @@ def _run_s_count(cell: Cell, table: Table, row: Row, evidence: Evidence) -> Cell
             if record.mini and raw is not None:
                 cell = replace(cell, raw=raw, measured=raw / cell.column.scale, records=(evidence.place(record),))
                 return replace(cell, reason=MINI)
-    return _judged(cell, Judgement("PENDING", "not run yet", None, None))
+    return judged(cell, Judgement("PENDING", "not run yet", None, None))
 
 
 def _measured(cell: Cell, experiment: Experiment, protocol: Protocol | None, evidence: Evidence) -> Cell:
@@ -226,27 +167,23 @@ def _measured(cell: Cell, experiment: Experiment, protocol: Protocol | None, evi
     if not records:
         if cell.published == "-":
             return replace(cell, reason="the paper prints a dash: nothing to compare with")
-        return _judged(cell, Judgement("PENDING", "not measured yet", None, None))
-    metrics = [record.metrics[cell.column.metric] for record in records]
-    errors = [error for metric in metrics if (error := standard_error(metric, cell.column)) is not None]
+        return judged(cell, Judgement("PENDING", "not measured yet", None, None))
+    values = values_of(records, cell.column)
     cell = replace(
         cell,
-        measured=fmean(metric.value for metric in metrics) / cell.column.scale,
+        measured=fmean(values),
+        values=tuple(values),
         seeds=len(seeds),
-        n=metrics[0].n,
-        se=fmean(errors) if errors else None,
-        uncertainty=measured_uncertainty(records, cell.column),
+        n=records[0].metrics[cell.column.metric].n,
+        se=evaluation_se(records, cell.column),
         records=tuple(evidence.place(record) for record in records),
     )
     cell = _marked(cell, records)
     if cell.mini:
         return replace(cell, reason=MINI)
     if not isinstance(cell.published, (int, float)):
-        return _judged(cell, Judgement("INCONCLUSIVE", "no readable printed number to compare with", None, None))
-    judgement = measured_verdict(records, cell.published, cell.column, known(cell.target))
-    if not seeds:
-        judgement = replace(judgement, reason=f"weights from a file, not trained here: {judgement.reason}")
-    return _judged(cell, judgement)
+        return judged(cell, Judgement("INCONCLUSIVE", "no readable printed number to compare with", None, None))
+    return cell
 
 
 def _from_file(cell: Cell, record: Record, shown: Sequence[Record]) -> str:
@@ -291,21 +228,6 @@ def _architecture_cells(table: ArchitectureTable, evidence: Evidence) -> list[Ce
             cell = replace(cell, footnotes=_footnotes(cell.target))
             cells.append(_counted(cell, evidence.count(experiment.model), evidence))
     return cells
-
-
-def _judged(cell: Cell, judgement: Judgement) -> Cell:
-    """The cell with its verdict; a deviation's reason and source become a footnote."""
-    footnotes = cell.footnotes
-    if judgement.verdict == "DEVIATION" and (entry := known(cell.target)) is not None:
-        footnotes = (footnote(entry), *footnotes)
-    return replace(
-        cell,
-        verdict=judgement.verdict,
-        reason=f"off its protocol: {judgement.reason}" if cell.departures else judgement.reason,
-        delta=judgement.delta,
-        band=judgement.band,
-        footnotes=footnotes,
-    )
 
 
 def _footnotes(target: str) -> tuple[str, ...]:

@@ -1,17 +1,19 @@
 """The paper's sentences, judged on the printed numbers and, where all of them were measured, on the measured ones.
 
 A claim compares two terms. `d` is by how much it holds: right - left for `<`, left - right for `>`, tolerance -
-|left - right| for `~`. `u` is half the 95% interval of `d`: the uncertainties of the cells, combined as independent
-ones (a printed number is one run: its evaluation noise and the spread assumed for a re-run; counts have none).
+|left - right| for `~`. Its noise (`results.noise`) is that of both cells, as of independent numbers: a printed number
+is one run, with its evaluation noise and the spread assumed for a re-run; a measured one rests on its seeds; counts
+have none.
 
-Two measured error rates whose records say which of the same images were right are compared in pairs:
+Two measured error rates whose records say which of the same images were right are compared in pairs: in the place of
+both evaluations stands McNemar's standard error of the difference (`results.paired.difference_se`), beside the spread
+over seeds of both. The images are shared, so what is hard for both cancels; seeds are not, so their spread stays: a
+sentence is about two methods, not about two checkpoints. Where both cells are one training tested at two crops that
+spread counts too, on the safe side.
 
-    u^2 = z^2 se^2 + r_left^2 + r_right^2
-
-se is that of `results.paired.difference_se` (McNemar's), r the part of a cell's uncertainty that other seeds would
-change (`results.verdict.rerun_uncertainty`). The images are shared, so what is hard for both cancels; seeds are not,
-so their spread stays: a sentence is about two methods, not about two checkpoints. Where both cells are one training
-tested at two crops that spread counts too, on the safe side.
+The noisy relations of one sentence, on one side, are a family, tested together by Holm's rule (`results.holm`): the
+chance that one or more of them is said to hold, or not to, by noise alone is at most 5%; u is the band of a relation at
+its own level. What is told for the whole sentence is its weakest relation, which needs no correction of its own.
 
 MATCH: d > u for an order (d >= 0 for `~` and for counts). INCONCLUSIVE: |d| <= u, the numbers lie within the noise of
 each other. FAILED: the opposite is true by more than the noise. `==`: equal as printed. PENDING: a number is not
@@ -21,16 +23,18 @@ Quoted numbers of other papers stand for themselves on both sides.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import hypot
 
 from experiments.claims import CLAIMS, Claim, Difference, Layers, Ratio, Term
 from experiments.claims import Cell as Place
 from experiments.spec import ArchitectureTable, Table
-from results.cells import Cell
+from results.cell import Cell
+from results.holm import levels
+from results.noise import LEVEL, Noise, of_published
 from results.paired import difference_se
 from results.records import Evidence
-from results.verdict import Verdict, Z, published_uncertainty, rerun_uncertainty
+from results.verdict import Verdict
 
+EXACT = Noise()
 SIGN = {"<": "<", ">": ">", "==": "=", "~": "≈"}
 # A sentence is as good as its weakest part; parts that cannot be read count only when there is nothing else.
 WEAKEST_FIRST: tuple[Verdict, ...] = ("FAILED", "EXTERNAL", "PENDING", "INCONCLUSIVE", "MATCH")
@@ -38,10 +42,10 @@ WEAKEST_FIRST: tuple[Verdict, ...] = ("FAILED", "EXTERNAL", "PENDING", "INCONCLU
 
 @dataclass(frozen=True)
 class Number:
-    """A term's value with half its 95% interval, as text too; `verdict` says why there is no value."""
+    """A term's value with its noise, as text too; `verdict` says why there is no value."""
 
     value: float | None
-    uncertainty: float
+    noise: Noise
     text: str
     verdict: Verdict | None = None
 
@@ -125,10 +129,10 @@ class Page:
         cell = self._cells[place.table, place.row, place.column, place.group]
         value = cell.published if isinstance(cell.published, (int, float)) else cell.reference
         if value is None:
-            return Number(None, 0.0, "?")
+            return Number(None, EXACT, "?")
         protocol = self._protocols[place.table, place.row, place.column, place.group]
-        spread = published_uncertainty(value, cell.column, (protocol.samples if protocol else None) or 0)
-        return Number(value, spread, f"{value:.{cell.column.decimals}f}")
+        noise = of_published(value, cell.column, (protocol.samples if protocol else None) or 0)
+        return Number(value, noise, f"{value:.{cell.column.decimals}f}")
 
     def measured(self, place: Place) -> Number:
         """The measured number; a quoted row's printed one."""
@@ -136,11 +140,11 @@ class Page:
         if cell.verdict == "QUOTED":
             return self.published(place)
         if cell.measured is None:
-            return Number(None, 0.0, cell.measured_text, cell.verdict or "PENDING")
-        return Number(cell.measured, cell.uncertainty or 0.0, cell.measured_text)
+            return Number(None, EXACT, cell.measured_text, cell.verdict or "PENDING")
+        return Number(cell.measured, Noise(normal=cell.se or 0.0) + (cell.seed_noise or EXACT), cell.measured_text)
 
-    def paired(self, left: Term | float, right: Term | float) -> float | None:
-        """Half the 95% interval of two measured error rates' difference on the same images; None: not in pairs."""
+    def paired(self, left: Term | float, right: Term | float) -> Noise | None:
+        """The noise of two measured error rates' difference on the same images; None: they are not paired."""
         if not (isinstance(left, Place) and isinstance(right, Place)):
             return None
         places = [(place.table, place.row, place.column, place.group) for place in (left, right)]
@@ -154,8 +158,7 @@ class Page:
             se = difference_se(left_side, right_side, ours.column.metric)
         except (KeyError, ValueError):  # the cell shows something else than runs, or they cannot be paired
             return None
-        spreads = (rerun_uncertainty(side, ours.column) for side in (left_side, right_side))
-        return hypot(Z * se, *spreads)
+        return Noise(normal=se) + (ours.seed_noise or EXACT) + (theirs.seed_noise or EXACT)
 
 
 def evaluate(
@@ -170,58 +173,88 @@ def evaluate(
     for claim in claims:
         groups.setdefault(claim.key.split("/")[0], []).append(claim)
     return [
-        Sentence(key, parts[0].sentence, parts[0].source, parts[0].note, tuple(_verify(part, page) for part in parts))
-        for key, parts in groups.items()
+        _sentence(parts, page)
+        for parts in groups.values()
         if all(page.knows(term) for part in parts for term in (part.left, part.right))
     ]
 
 
-def _verify(claim: Claim, page: Page) -> Verified:
-    relation = f"{_name(claim.left)} {SIGN[claim.relation]} {_name(claim.right)}"
-    sides = [[_number(term, page, measured) for term in (claim.left, claim.right)] for measured in (False, True)]
-    published, measured = (
-        _judge(claim, left, right, noise)
-        for (left, right), noise in zip(sides, (None, page.paired(claim.left, claim.right)), strict=True)
-    )
-    return Verified(claim, relation, published, measured)
+@dataclass(frozen=True)
+class _Order:
+    """A relation between two numbers before it is judged: by how much it holds (`d`), and what noise explains."""
+
+    text: str
+    d: float
+    noise: Noise
+    closeness: bool
+
+    @property
+    def p(self) -> float:
+        """The p-value of an order, whichever way; of a closeness, only of being missed."""
+        return self.noise.p(min(self.d, 0.0) if self.closeness else self.d)
+
+    def verdict(self, level: float) -> Verdict:
+        """By the rule of this module; no noise has to be exceeded by what is only required to be close."""
+        u = self.noise.band(level)
+        if self.d > (0 if self.closeness else u) or (self.closeness and self.d > -1e-9):
+            return "MATCH"
+        return "INCONCLUSIVE" if u > 0 and self.d >= -u else "FAILED"
 
 
-def _judge(claim: Claim, left: Number, right: Number, paired: float | None) -> Judged:
-    """`paired`: the noise of the difference where it is not that of independent numbers."""
+def _sentence(parts: Sequence[Claim], page: Page) -> Sentence:
+    """All the claims in one sentence of the paper."""
+    published, measured = (_side(parts, page, on_measured) for on_measured in (False, True))
+    relations = (f"{_name(part.left)} {SIGN[part.relation]} {_name(part.right)}" for part in parts)
+    verified = tuple(map(Verified, parts, relations, published, measured))
+    first = parts[0]
+    return Sentence(first.key.split("/")[0], first.sentence, first.source, first.note, verified)
+
+
+def _side(parts: Sequence[Claim], page: Page, on_measured: bool) -> list[Judged]:
+    """The parts of a sentence on the printed or on the measured numbers; their noisy relations are one family."""
+    found = [_relation(part, page, on_measured) for part in parts]
+    noisy = [order for order in found if isinstance(order, _Order) and order.noise != EXACT]
+    own = dict(zip(map(id, noisy), levels([order.p for order in noisy], LEVEL), strict=True))
+    return [
+        order if isinstance(order, Judged) else Judged(order.text, order.verdict(own.get(id(order), LEVEL)))
+        for order in found
+    ]
+
+
+def _relation(claim: Claim, page: Page, measured: bool) -> Judged | _Order:
+    """The claim on one side; judged at once where there is no noise to compare with."""
+    left, right = (_number(term, page, measured) for term in (claim.left, claim.right))
     text = f"{left.text} {SIGN[claim.relation]} {right.text}"
     if left.value is None or right.value is None:
         return Judged(text, _weakest((left.verdict, right.verdict)))
     if claim.relation == "==":
         return Judged(text, "MATCH" if left.text == right.text else "FAILED")
     difference = right.value - left.value
-    holds = {"<": difference, ">": -difference, "~": claim.tolerance - abs(difference)}[claim.relation]
-    noise = hypot(left.uncertainty, right.uncertainty) if paired is None else paired
-    exact = noise == 0 or claim.relation == "~"
-    if holds > noise or (exact and (holds > 0 or (claim.relation == "~" and holds > -1e-9))):
-        return Judged(text, "MATCH")
-    return Judged(text, "INCONCLUSIVE" if noise > 0 and holds >= -noise else "FAILED")
+    d = {"<": difference, ">": -difference, "~": claim.tolerance - abs(difference)}[claim.relation]
+    paired = page.paired(claim.left, claim.right) if measured else None
+    return _Order(text, d, paired or left.noise + right.noise, claim.relation == "~")
 
 
 def _number(term: Term | float, page: Page, measured: bool) -> Number:
     if isinstance(term, (int, float)):
-        return Number(term, 0.0, f"{term:g}")
+        return Number(term, EXACT, f"{term:g}")
     if isinstance(term, Layers):
-        return Number(page.layers(term), 0.0, str(page.layers(term)))
+        return Number(page.layers(term), EXACT, str(page.layers(term)))
     if isinstance(term, Place):
         return page.measured(term) if measured else page.published(term)
     left, right = (_number(part, page, measured) for part in (term.left, term.right))
     sign = "/" if isinstance(term, Ratio) else "-"
     text = f"{left.text} {sign} {right.text}"
     if left.value is None or right.value is None:
-        return Number(None, 0.0, text, _weakest((left.verdict, right.verdict)))
+        return Number(None, EXACT, text, _weakest((left.verdict, right.verdict)))
     if isinstance(term, Difference):
         paired = page.paired(term.left, term.right) if measured else None
         value = left.value - right.value
-        spread = hypot(left.uncertainty, right.uncertainty) if paired is None else paired
+        noise = paired or left.noise + right.noise
     else:
         value = left.value / right.value
-        spread = hypot(left.uncertainty, value * right.uncertainty) / abs(right.value)
-    return Number(value, spread, f"{text} = {value:.3g}" if isinstance(term, Ratio) else f"{text} = {value:.2f}")
+        noise = (left.noise + right.noise.scaled(value)).scaled(1 / right.value)
+    return Number(value, noise, f"{text} = {value:.3g}" if isinstance(term, Ratio) else f"{text} = {value:.2f}")
 
 
 def _name(term: Term | float) -> str:

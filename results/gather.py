@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from experiments.spec import ArchitectureTable, Table
-from results.cells import Cell, build, frame
+from results.cell import Cell
+from results.cells import build, frame
 from results.claims import Sentence, evaluate
 from results.records import Evidence
 from results.sheets import Sheet, sheet

@@ -13,9 +13,9 @@ from math import comb, sqrt
 from typing import Any
 
 from experiments.spec import Column, Row, Table
+from results.noise import LEVEL, normal_quantile
 from results.outcomes import unpack
 from results.records import Evidence, Record
-from results.verdict import Z
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,8 @@ class Paired:
     @property
     def interval(self) -> tuple[float, float]:
         """The 95% interval of `difference`, in points (normal approximation)."""
-        return self.difference - Z * self.se, self.difference + Z * self.se
+        half = normal_quantile(LEVEL) * self.se
+        return self.difference - half, self.difference + half
 
     @property
     def p(self) -> float:

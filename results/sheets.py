@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 from experiments.columns import PAPER_CONVENTION
 from experiments.spec import ArchitectureTable, Table
 from results.architecture import StageRow, stage_rows
-from results.cells import Cell, grid
+from results.cell import Cell
+from results.cells import grid
 from results.deviations import footnote, notes
 from results.records import Evidence
+from results.trend import trends
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,7 +101,7 @@ def sheet(table: Table | ArchitectureTable, data: "pd.DataFrame", evidence: Evid
         _headings(table),
         tuple(rows),
         tuple(footnotes),
-        tuple(dict.fromkeys([*own, *table.footnotes, *remarks, *_about_rows(rows), LEGEND])),
+        tuple(dict.fromkeys([*own, *table.footnotes, *remarks, *_about_rows(rows), *_as_a_whole(table, rows), LEGEND])),
         table.mini,
     )
 
@@ -168,6 +170,20 @@ def _about_rows(rows: Sequence[SheetRow]) -> list[str]:
     elif seeds:
         said.append(f"Measured accuracies are means over {min(seeds)} to {max(seeds)} seeds.")
     return said
+
+
+def _as_a_whole(table: Table, rows: Sequence[SheetRow]) -> list[str]:
+    """What the measured cells say together: how sharp they are, and whether a column is shifted."""
+    cells = [cell for row in rows for cell in row.cells if cell is not None and cell.tested]
+    if not cells or len(cells) < cells[0].tested:  # a part of the table says nothing about all of it
+        return []
+    losses = [cell.detectable for cell in cells if cell.detectable is not None]
+    about = f"{min(losses):.1f}" if max(losses) - min(losses) < 0.1 else f"{min(losses):.1f} to {max(losses):.1f}"
+    sharp = (
+        f"{cells[0].tested} measured cells are tested together: by noise alone, one or more of them would be called "
+        f"BETTER or WORSE in at most 5% of all cases. A loss of {about} points in one cell would be seen in 80%."
+    )
+    return [sharp, *(trend.text for trend in trends(table, cells))]
 
 
 def _is_marked(footnote: str, label: str) -> bool:

@@ -23,7 +23,8 @@ from experiments.spec import Experiment, Protocol, Row, Table, resolved
 from pyconv.architectures import resnet
 from pyconv.recipe import ImageNetAugment, Recipe
 from results.audit import audit
-from results.cells import MARK, build
+from results.cell import MARK
+from results.cells import build
 from results.compliance import Check, Departure, check
 from results.records import Evidence, Record, RecordError, record_path, released_path, write
 from results.report import render

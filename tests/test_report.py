@@ -22,7 +22,8 @@ from experiments.recipes import imagenet
 from experiments.spec import ArchitectureTable, Column, Row, Table
 from pyconv.architectures import pyconvresnet, pyconvresnet3d, resnet
 from results import architecture
-from results.cells import Cell, build, frame, grid
+from results.cell import Cell
+from results.cells import build, frame, grid
 from results.printers import latex, markdown
 from results.records import Evidence, Metric, count_path, encode, record_path, write
 from results.report import REFRESH, render, stale, write_reports

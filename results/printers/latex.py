@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from results.architecture import Entry
-from results.cells import Cell
+from results.cell import Cell
 from results.gather import Report
 from results.sheets import Heading, Sheet, lines_of
 

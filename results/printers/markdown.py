@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from results.architecture import Entry
-from results.cells import Cell
+from results.cell import Cell
 from results.claims import Sentence
 from results.gather import Report
 from results.links import record_url

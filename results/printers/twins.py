@@ -7,7 +7,7 @@ from dataclasses import asdict, fields
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
-from results.cells import Cell
+from results.cell import Cell
 from results.claims import Sentence
 from results.gather import Report
 from results.junit import printable

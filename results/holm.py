@@ -1,0 +1,38 @@
+"""Holm's step-down correction (Scandinavian Journal of Statistics 1979): many tests, one family, one error rate.
+
+With the p-values sorted, p_(1) <= ... <= p_(m), the adjusted value of the i-th is
+
+    max over j <= i of min(1, (m - j + 1) p_(j))
+
+Calling different what has an adjusted value of at most a makes one or more false calls in the family with a probability
+of at most a, whatever is true of the others and however the tests depend on each other.
+"""
+
+from collections.abc import Sequence
+
+
+def adjusted(p: Sequence[float]) -> list[float]:
+    """The adjusted p-values in the order of `p`. Raises ValueError for what is no probability."""
+    if wrong := [value for value in p if not 0 <= value <= 1]:
+        raise ValueError(f"p-value {wrong[0]!r}: numbers from 0 to 1 are right")
+    values = [0.0] * len(p)
+    floor = 0.0
+    for rank, index in enumerate(sorted(range(len(p)), key=lambda index: p[index])):
+        floor = max(floor, min(1.0, (len(p) - rank) * p[index]))
+        values[index] = floor
+    return values
+
+
+def levels(p: Sequence[float], family: float) -> list[float]:
+    """The level that each of `p` is held against when one or more false calls may have the probability `family`.
+
+    family / (m - i + 1) for the i-th smallest, until one is not below: that one's level holds for all larger ones too.
+    What is called different is exactly what lies at or below its level, and what `adjusted` puts at or below `family`.
+    """
+    held = [family] * len(p)
+    left = len(p)
+    for index in sorted(range(len(p)), key=lambda index: p[index]):
+        held[index] = family / left
+        if p[index] * left <= family:
+            left -= 1
+    return held
