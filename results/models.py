@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from experiments.columns import PAPER_CONVENTION
 from experiments.spec import Experiment, Protocol, Table, family
-from results.cells import COUNT_METRICS, Cell
+from results.cell import Cell
+from results.cells import COUNT_METRICS
 from results.files import safe_name
 from results.gather import Report
 from results.records import Record

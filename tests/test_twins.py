@@ -21,7 +21,7 @@ from experiments import tables
 from experiments.recipes import imagenet
 from experiments.spec import Column, Row, Table
 from pyconv.architectures import pyconvresnet, resnet
-from results.cells import Cell
+from results.cell import Cell
 from results.gather import Report, gather
 from results.junit import printable
 from results.printers import twins
@@ -136,12 +136,12 @@ def test_every_scalar_of_a_cell_is_there() -> None:
     shown = set(twins.frame([cell]).columns)
     objects = {name for name in plain - shown if getattr(cell, name) is None}  # objects of later reports
     assert plain - shown == objects
-    assert {"band", "se", "uncertainty", "reference", "reason", "own"} & plain <= shown
+    assert {"band", "se", "p", "adjusted", "reference", "reason", "own"} & plain <= shown
 
 
 def test_derived_numbers_have_nine_decimals(tmp_path: Path) -> None:
     read = as_csv(measured(tmp_path))
-    for name in ("delta", "band", "se"):
+    for name in ("delta", "band", "se", "p", "detectable"):
         assert all(round(value, 9) == value for value in read[name].dropna())
 
 

@@ -7,7 +7,7 @@ and known deviations among it.
 from xml.etree.ElementTree import Element
 
 from results import junit
-from results.cells import Cell
+from results.cell import Cell
 from results.claims import Sentence
 from results.gather import Report
 from results.verdict import Verdict

@@ -8,7 +8,7 @@ metadata. A mini run says so in the names of its data set and metrics.
 
 from typing import Any
 
-from results.cells import Cell
+from results.cell import Cell
 from results.gather import Report
 from results.links import one_folder_down, record_url
 from results.models import Model, Tested, models

@@ -121,6 +121,7 @@ def _cell(cell: Cell, page: Sheet) -> dict[str, Any]:
     return {
         **{name: value(cell) for name, value in PLACE.items()},
         **{name: _plain(name, getattr(cell, name)) for name in scalar_fields()},
+        "values": list(cell.values),
         "conventions": cell.conventions,
         "departures": list(cell.departures),
         "footnotes": list(page.marks(cell)),
