@@ -5,6 +5,7 @@ import errno
 import fcntl
 import os
 import re
+import shutil
 import socket
 import uuid
 from collections.abc import Callable, Iterator
@@ -34,11 +35,16 @@ def write_once(path: Path, text: str, check: Callable[[str], object]) -> None:
 
 
 def write_over(path: Path, content: str | bytes) -> None:
-    """`path` holds `content` afterwards, or what it held before if that fails (OSError): for pages only."""
+    """`path` holds `content` afterwards, or what it held before if that fails (OSError): for pages only.
+
+    A file that stood there keeps its permissions.
+    """
     with _told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = _write_beside(path, content)
         try:
+            with contextlib.suppress(FileNotFoundError):
+                shutil.copymode(path, temporary)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)

@@ -7,6 +7,7 @@ from typing import Literal
 from xml.etree import ElementTree
 
 Outcome = Literal["failure", "skipped", "system-out"]
+Suite = tuple[str, list[ElementTree.Element]]
 
 
 def case(classname: str, name: str, outcome: Outcome, reason: str) -> ElementTree.Element:
@@ -19,8 +20,15 @@ def case(classname: str, name: str, outcome: Outcome, reason: str) -> ElementTre
     return found
 
 
-def write(path: Path, name: str, suites: Iterable[tuple[str, list[ElementTree.Element]]], seconds: float) -> Path:
-    """The file at `path`: `suites` by their names, with their totals."""
+def write(path: Path, name: str, suites: Iterable[Suite], seconds: float) -> Path:
+    """The file at `path`: `suites` by their names, with their totals and the time it took."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text(name, suites, seconds), encoding="utf-8")
+    return path
+
+
+def text(name: str, suites: Iterable[Suite], seconds: float | None = None) -> str:
+    """The content of such a file; without a time the same for the same cases."""
     root = ElementTree.Element("testsuites", name=name)
     for suite, cases in suites:
         failures, skipped = (sum(one.find(tag) is not None for one in cases) for tag in ("failure", "skipped"))
@@ -28,11 +36,10 @@ def write(path: Path, name: str, suites: Iterable[tuple[str, list[ElementTree.El
         ElementTree.SubElement(root, "testsuite", totals).extend(cases)
     for total in ("tests", "failures", "skipped"):
         root.set(total, str(sum(int(suite.get(total, 0)) for suite in root)))
-    root.set("time", f"{seconds:.2f}")
+    if seconds is not None:
+        root.set("time", f"{seconds:.2f}")
     ElementTree.indent(root)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    ElementTree.ElementTree(root).write(path, encoding="utf-8", xml_declaration=True)
-    return path
+    return f"<?xml version='1.0' encoding='utf-8'?>\n{ElementTree.tostring(root, encoding='unicode')}"
 
 
 def printable(text: str) -> str:

@@ -251,6 +251,9 @@ class Evidence:
             place = path.relative_to(root).as_posix()
             if path.suffix not in (".json", ".invalid") or (path.name.startswith(".") and path.suffix == ".json"):
                 continue
+            if (told := place.encode(errors="replace").decode()) != place:
+                problems.append(f"{told}: the name is not UTF-8 text, no page could show it; rename file or folder")
+                continue
             try:
                 record = _read_evidence(path, known)
             except RecordError as error:

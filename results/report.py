@@ -18,6 +18,14 @@ FORMATS: dict[str, str] = {
     "json": "results.printers.twins:json_pages",
     "html": "results.printers.page:pages",
 }
+# For other programs: written when they are asked for, not with every report.
+EXPORTS: dict[str, str] = {
+    "csv": "results.printers.twins:csv_pages",
+    "parquet": "results.printers.twins:parquet_pages",
+    "model-index": "results.printers.model_index:pages",
+    "metafile": "results.printers.metafile:pages",
+    "junit": "results.printers.junit_view:pages",
+}
 REFRESH = "pyconv report all --format md,latex,json --output results/tables"
 
 
@@ -31,8 +39,8 @@ def render(
 
     `records_link`: what stands before a record's place in links to it; "" for pages without such links.
     """
-    if unknown := [name for name in formats if name not in FORMATS]:
-        raise ValueError(f"format {unknown[0]!r} is none of {', '.join(FORMATS)}")
+    if unknown := [name for name in formats if name not in FORMATS | EXPORTS]:
+        raise ValueError(f"format {unknown[0]!r} is none of {', '.join(FORMATS | EXPORTS)}")
     report = gather(tables, evidence, records_link)
     pages: dict[str, Page] = {}
     for name in formats:
@@ -80,6 +88,6 @@ def stale(
 
 
 def _printer(name: str) -> Callable[[Report], dict[str, Page]]:
-    module, _, function = FORMATS[name].partition(":")
+    module, _, function = (FORMATS | EXPORTS)[name].partition(":")
     printer: Callable[[Report], dict[str, Page]] = getattr(import_module(module), function)
     return printer

@@ -275,11 +275,18 @@ def _is(value: object, kind: str) -> bool:
 
 
 def _finite(value: object, where: str) -> None:
-    """No number anywhere may be infinite, NaN or beyond 64 bits: `1e999` is valid JSON and infinite."""
+    """No number anywhere may be infinite, NaN or beyond 64 bits: `1e999` is valid JSON and infinite.
+
+    Nor may a text hold half of a surrogate pair, which JSON can name and no page in UTF-8 can show.
+    """
     if isinstance(value, (int, float)) and not abs(value) < 2**63:
         raise RecordError(f"{where}{_short(value)} is no number of evidence; numbers are finite")
+    if isinstance(value, str) and not value.isascii() and value.encode(errors="replace").decode() != value:
+        raise RecordError(f"{where}{_short(value)} is no text: half of a surrogate pair is in it")
     if isinstance(value, dict):
         for key, item in value.items():
+            if not key.isascii():
+                _finite(key, where)
             _finite(item, f"{where}{key}.")
     elif isinstance(value, list):
         for item in value:

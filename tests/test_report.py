@@ -298,8 +298,8 @@ def test_hostile_text_is_text_in_markdown(text: str) -> None:
 @settings(max_examples=300, deadline=None)
 def test_any_text_is_text_in_markdown(text: str) -> None:
     escaped = markdown.escape(text)
-    rest = re.sub(r"\\[!-/:-@\[-`{-~]", "", escaped)
-    rest = re.sub(r"&(amp|lt|gt|#47|#64);", "", rest)
+    rest = re.sub(r"\\[!-/:-@\[-`{-~]", "", escaped.replace("<span>&#64;</span>", ""))
+    rest = re.sub(r"&(amp|lt|gt|#47);", "", rest)
     assert not re.search(r"[<>|*_`\[\]#~$\\@&\n\r]", rest)
 
 

@@ -1,16 +1,44 @@
-"""Twins of the tables for programs: JSON, with everything that is known of every cell."""
+"""Twins of the tables for programs: JSON with everything, CSV and Parquet with a line a cell."""
 
+import io
 import json
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, fields
+from types import NoneType
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from results.cell import Cell
 from results.claims import Sentence
 from results.gather import Report
+from results.junit import printable
 from results.sheets import Sheet
 from results.words import MEANING
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 JSON_SCHEMA = 1
+# What a spreadsheet takes for a formula, or cuts off to find one behind it, at the beginning of a text.
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001 (full-width signs)
+DTYPES: dict[type, str] = {str: "string", bool: "boolean", int: "Int64", float: "Float64"}
+
+EXACT = ("measured", "reference")  # printed with every digit that they have
+TEXTS = ("departures", "footnotes", "records")
+
+# What a line says of the cell's place in the page and of its column, before the cell's own fields.
+PLACE: dict[str, Callable[[Cell], Any]] = {
+    "target": lambda cell: cell.target,
+    "table": lambda cell: cell.table,
+    "row": lambda cell: cell.row,
+    "label": lambda cell: cell.label,
+    "group": lambda cell: cell.group,
+    "column": lambda cell: cell.column.key,
+    "metric": lambda cell: cell.column.metric,
+    "unit": lambda cell: cell.column.unit,
+    "better": lambda cell: cell.column.better,
+    "decimals": lambda cell: cell.column.decimals,
+    "published": lambda cell: cell.published,
+}
 
 
 def json_pages(report: Report) -> dict[str, str]:
@@ -24,6 +52,56 @@ def json_pages(report: Report) -> dict[str, str]:
         "problems": report.problems,
     }
     return {"tables.json": json.dumps(everything, indent=1, ensure_ascii=False, allow_nan=False) + "\n"}
+
+
+def csv_pages(report: Report) -> dict[str, str]:
+    """The page `cells.csv` by RFC 4180: a header, CRLF, every digit of a number, an empty field for none.
+
+    A text that a spreadsheet would run as a formula gets an apostrophe in front, the spreadsheets' own sign for text.
+    """
+    data = frame(report.cells)
+    for name in data.columns[data.dtypes == "string"]:
+        data[name] = data[name].map(_harmless, na_action="ignore")
+    return {"cells.csv": data.to_csv(index=False, lineterminator="\r\n")}
+
+
+def parquet_pages(report: Report) -> dict[str, bytes]:
+    """The page `cells.parquet`: the same columns with their types; the same bytes from the same pandas and pyarrow.
+
+    Uncompressed: a compressor's next version may choose other bytes. ModuleNotFoundError without pyarrow.
+    """
+    file = io.BytesIO()
+    try:
+        frame(report.cells).to_parquet(file, engine="pyarrow", index=False, compression=None)
+    except ImportError as error:  # optional: no table of the paper needs it
+        raise ModuleNotFoundError("parquet needs pyarrow: pip install 'pyconv[parquet]'", name="pyarrow") from error
+    return {"cells.parquet": file.getvalue()}
+
+
+def frame(cells: Sequence[Cell]) -> "pd.DataFrame":
+    """A line a cell: `PLACE`, then every scalar field of `Cell`, then its texts and records, joined by semicolons.
+
+    `published` is the printed number, missing where a dash is printed or our copy is not readable; `printed` is what
+    the page shows there.
+    """
+    import pandas as pd
+
+    place = {name: [value(cell) for cell in cells] for name, value in PLACE.items()}
+    typed = {name: ("string", values) for name, values in place.items()}
+    typed["decimals"] = ("Int64", place["decimals"])
+    typed["published"] = ("Float64", [None if isinstance(value, str) else value for value in place["published"]])
+    typed["printed"] = ("string", [cell.published_text for cell in cells])
+    for name, dtype in scalar_fields().items():
+        typed[name] = (dtype, [_plain(name, getattr(cell, name)) for cell in cells])
+    for name in TEXTS:
+        typed[name] = ("string", ["; ".join(getattr(cell, name)) for cell in cells])
+    return pd.DataFrame({name: pd.array(values, dtype) for name, (dtype, values) in typed.items()})
+
+
+def scalar_fields() -> dict[str, str]:
+    """The fields of `Cell` that are one text, number or yes and no, with pandas' type; those of `PLACE` left out."""
+    found = {field.name: _scalar(field.type) for field in fields(Cell) if field.name not in PLACE}
+    return {name: DTYPES[kind] for name, kind in found.items() if kind is not None}
 
 
 def _table(page: Sheet) -> dict[str, Any]:
@@ -41,26 +119,9 @@ def _table(page: Sheet) -> dict[str, Any]:
 
 def _cell(cell: Cell, page: Sheet) -> dict[str, Any]:
     return {
-        "target": cell.target,
-        "row": cell.row,
-        "label": cell.label,
-        "group": cell.group,
-        "column": cell.column.key,
-        "metric": cell.column.metric,
-        "unit": cell.column.unit,
-        "decimals": cell.column.decimals,
-        "better": cell.column.better,
-        "published": cell.published,
-        "reference": cell.reference,
-        "measured": cell.measured,
-        "raw": cell.raw,
-        "delta": _rounded(cell.delta),
-        "band": _rounded(cell.band),
-        "verdict": cell.verdict,
-        "reason": cell.reason,
-        "seeds": cell.seeds,
-        "n": cell.n,
-        "se": _rounded(cell.se),
+        **{name: value(cell) for name, value in PLACE.items()},
+        **{name: _plain(name, getattr(cell, name)) for name in scalar_fields()},
+        "values": list(cell.values),
         "conventions": cell.conventions,
         "departures": list(cell.departures),
         "footnotes": list(page.marks(cell)),
@@ -89,6 +150,18 @@ def _sentence(sentence: Sentence) -> dict[str, Any]:
     }
 
 
-def _rounded(value: float | None) -> float | None:
-    """Nine decimals: the last bits of a mathematical function may differ between machines, the pages may not."""
-    return None if value is None else round(value, 9)
+def _scalar(annotation: Any) -> type | None:
+    """The one type of a field's values, None aside; None for tuples, mappings and objects."""
+    kinds = [kind for kind in get_args(annotation) or (annotation,) if kind is not NoneType]
+    kind = type(get_args(kinds[0])[0]) if get_origin(kinds[0]) is Literal else kinds[0]
+    return kind if len(kinds) == 1 and kind in DTYPES else None
+
+
+def _plain(name: str, value: Any) -> Any:
+    """Nine decimals of what was derived: the last bits of a mathematical function may differ between machines."""
+    return round(value, 9) if isinstance(value, float) and name not in EXACT else value
+
+
+def _harmless(text: str) -> str:
+    told = printable(text)
+    return f"'{told}" if told.startswith(FORMULA) and len(told) > 1 else told

@@ -1,12 +1,14 @@
 """`pyconv report`: the tables as they stand, rendered from records, never typed."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import click
 
-from results.report import FORMATS, render, write_reports
+from results.report import EXPORTS, FORMATS, render, write_reports
 from slurm.commands import options
+from slurm.commands.into import fill
 from slurm.console import note
 from slurm.selection import narrowed
 
@@ -21,31 +23,54 @@ class Formats(click.ParamType[tuple[str, ...]]):
         if isinstance(value, tuple):
             return value
         wanted = tuple(part.strip() for part in value.split(",") if part.strip())
-        if unknown := [part for part in wanted if part not in FORMATS]:
-            self.fail(f"{unknown[0]!r} is none of {', '.join(FORMATS)}", param, ctx)
+        if unknown := [part for part in wanted if part not in FORMATS | EXPORTS]:
+            self.fail(f"{unknown[0]!r} is none of {', '.join(FORMATS | EXPORTS)}", param, ctx)
+        if "parquet" in wanted and find_spec("pyarrow") is None:
+            self.fail("parquet needs pyarrow: pip install 'pyconv[parquet]'", param, ctx)
         return wanted
 
 
 @click.command()
 @options.target()
 @options.mini
-@click.option("--format", "formats", type=Formats(), help="md, latex, json, html; several with commas.")
+@click.option("--format", "formats", type=Formats(), help=f"{', '.join(FORMATS | EXPORTS)}; several with commas.")
 @click.option(
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder to write the pages to [default: print one format].",
 )
+@click.option(
+    "--into",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    multiple=True,
+    help="Fill a Markdown file between <!-- pyconv:table2 --> and <!-- /pyconv:table2 -->; several times.",
+)
+@click.option("--check", is_flag=True, help="With --into: write nothing, exit 1 when a block is not fresh.")
 @options.records
 @options.as_json
 def report(
-    target: str, mini: bool, formats: tuple[str, ...] | None, output: Path | None, records: Path, as_json: bool
+    target: str,
+    mini: bool,
+    formats: tuple[str, ...] | None,
+    output: Path | None,
+    into: tuple[Path, ...],
+    check: bool,
+    records: Path,
+    as_json: bool,
 ) -> None:
     """Published, measured and delta of TARGET; pending cells say so, deviations are footnotes.
 
     Without --output one format is printed, Markdown unless --format or --json says another.
     """
+    if (check and not into) or (into and (output is not None or formats not in (None, ("md",)))):
+        raise click.UsageError(
+            "--into fills Markdown files: leave out --output and other formats; --check goes with it"
+        )
     found = narrowed(options.selection(target, mini))
     evidence = options.evidence(records)
+    if into:
+        fill(into, found, evidence, check, as_json)
+        return
     if output is not None:
         written = write_reports(found, evidence, output, formats or tuple(FORMATS))
         if as_json:
@@ -59,4 +84,6 @@ def report(
     pages = render(found, evidence, chosen)
     if any(isinstance(page, bytes) for page in pages.values()):
         raise click.UsageError(f"{chosen[0]} is not text: give --output DIR")
+    if not pages:
+        note(f"nothing was measured: there is no {chosen[0]} page")
     click.echo("\n".join(str(page).rstrip("\n") + "\n" for page in pages.values()), nl=False)
