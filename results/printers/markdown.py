@@ -203,15 +203,10 @@ def _line(text: str) -> str:
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]], numbers_from: int | None = None) -> str:
     """An aligned pipe table; columns from `numbers_from` on are flush right. The texts are escaped already.
 
-    Widths are counted in characters, not by a library that takes another measure where wcwidth is installed: the same
-    bytes on any machine.
+    tabulate measures wide characters as wcwidth does, which is therefore a dependency: the same bytes on any machine.
     """
+    from tabulate import tabulate  # late: the records and verdicts need no printer
+
     right = len(headers) if numbers_from is None else numbers_from
-    widths = [max(2, *(len(line[number]) for line in [headers, *rows])) for number in range(len(headers))]
-    rule = [f":{'-' * (w + 1)}" if n < right else f"{'-' * (w + 1)}:" for n, w in enumerate(widths)]
-    lines = [
-        [text.ljust(w) if n < right else text.rjust(w) for n, (text, w) in enumerate(zip(line, widths, strict=True))]
-        for line in [headers, *rows]
-    ]
-    first, *others = (f"| {' | '.join(line)} |" for line in lines)
-    return "\n".join([first, f"|{'|'.join(rule)}|", *others])
+    align = ["left" if number < right else "right" for number in range(len(headers))]
+    return str(tabulate(rows, headers, tablefmt="pipe", colalign=align if rows else None, disable_numparse=True))

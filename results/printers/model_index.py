@@ -52,7 +52,7 @@ def card(model: Model, link: str) -> str:
 
 def as_yaml(value: Any) -> str:
     """`value` as block YAML, keys in their order, nothing wrapped."""
-    import yaml  # type: ignore[import-untyped]
+    import yaml
 
     return str(yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=10_000))
 
