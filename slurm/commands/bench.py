@@ -1,10 +1,11 @@
 """`pyconv bench`: how fast the suite itself is, and how fast it feeds, trains and tests."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from results import bench_counting
+from results import bench_counting, bench_report
 from slurm.commands import options
 from slurm.console import Progress, note
 
@@ -30,6 +31,26 @@ def counting(as_json: bool) -> None:
     else:
         click.echo(bench_counting.text(timings))
     if not all(timing.equal for timing in timings):
+        raise click.exceptions.Exit(1)
+
+
+@bench.command("report")
+@click.option("--number", type=click.IntRange(min=1), default=10_000, show_default=True, help="Made-up records.")
+@click.option("--epochs", type=click.IntRange(min=1), default=90, show_default=True, help="In each one's history.")
+@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True)
+@options.records
+@options.as_json
+def report_command(number: int, epochs: int, rounds: int, records: Path, as_json: bool) -> None:
+    """All tables in every format, from what is recorded and from thousands of made-up records, in fresh processes.
+
+    Exit 1 when the tables take more than 2 s or the many records more than 5 s.
+    """
+    timings = bench_report.bench(records, number, epochs, rounds, note)
+    if as_json:
+        options.print_json([timing.report() for timing in timings])
+    else:
+        click.echo(bench_report.text(timings))
+    if not all(timing.met for timing in timings):
         raise click.exceptions.Exit(1)
 
 
