@@ -18,6 +18,7 @@ FORMATS: dict[str, str] = {
     "json": "results.printers.twins:json_pages",
     "html": "results.printers.page:pages",
 }
+BESIDE_OTHERS = ("preamble.tex", "macros.tex", "tables.tex")  # pages that say nothing without the folder they are in
 REFRESH = "pyconv report all --format md,latex,json --output results/tables"
 
 

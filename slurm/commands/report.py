@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from results.report import FORMATS, render, write_reports
+from results.report import BESIDE_OTHERS, FORMATS, render, write_reports
 from slurm.commands import options
 from slurm.console import note
 from slurm.selection import narrowed
@@ -59,4 +59,5 @@ def report(
     pages = render(found, evidence, chosen)
     if any(isinstance(page, bytes) for page in pages.values()):
         raise click.UsageError(f"{chosen[0]} is not text: give --output DIR")
-    click.echo("\n".join(str(page).rstrip("\n") + "\n" for page in pages.values()), nl=False)
+    shown = (str(page) for name, page in pages.items() if name not in BESIDE_OTHERS)
+    click.echo("\n".join(page.rstrip("\n") + "\n" for page in shown), nl=False)
