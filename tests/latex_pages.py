@@ -84,4 +84,4 @@ def _read(part: str) -> tuple[str, str]:
     style = "bold" if part.startswith(r"\bfseries ") else "underlined" if r"\underline{" in part else ""
     bare = re.sub(r"\{?\\(?:phantom|textsuperscript)\{(?:[^{}]|\{[^{}]*\})*\}\}?", "", part)
     found = re.search(r"[+-]?\d+\.\d+", bare)
-    return (found[0] if found else bare.strip("{}"), style)
+    return (found[0] if found else bare.replace(r"\textit", "").strip("{}"), style)

@@ -13,7 +13,7 @@ from latex_pages import columns, everything_measured, lines, parts, printed, row
 from test_report import HOSTILE, NEW, NOWHERE, OLD, TABLE, evidence, hostile
 
 from experiments import tables
-from experiments.spec import Row
+from experiments.spec import Row, Table
 from results.gather import Report, gather
 from results.printers import latex, latex_emphasis, latex_numbers, latex_text
 from results.records import Evidence
@@ -145,15 +145,24 @@ def test_architectures_hold_their_counts_in_both_views(measured: dict[str, str])
     counts = [parts(line) for line in lines(page)[-2:]]
     assert [re.findall(r"\d+\.\d+", " ".join(line)) for line in counts] == [["47.00", "45.37"], ["93.26", "91.81"]]
     assert r"\textbf{91.81}" in counts[1][2]
+    assert r"45.37}{\textsuperscript{\mdseries 1}}\ensuremath{{}\times 10^{6}}" in counts[0][2]  # no power of 61
     assert "174-way" in page
     shown = "".join(lines(measured["table9.tex"])[-6:])
     assert [text in shown for text in ("44.91", "45.37", "+0.46")] == [True] * 3
 
 
-def test_a_mini_table_is_no_table_of_a_paper(measured: dict[str, str]) -> None:
-    assert "mini-table2-paper.tex" not in measured
-    assert r"\bfseries" not in measured["mini-table2.tex"]
-    assert "checks the pipeline, not the paper" in measured["mini-table2.tex"]
+def test_a_mini_table_is_no_table_of_a_paper(tmp_path: Path) -> None:
+    (small, *_) = tables(mini=True)
+    assert isinstance(small, Table)
+    for row, error in zip(small.rows, (31.17, 28.5), strict=False):
+        protocol = small.protocol(row, small.columns[0])
+        assert row.experiment is not None
+        assert protocol is not None
+        save(tmp_path, row.experiment, protocol, errors=(error, 5.0), mini=True)
+    pages = latex.pages(gather([small], Evidence.load(tmp_path)))
+    assert set(pages) == {"mini-table2.tex", *BESIDE_OTHERS}
+    assert [row[0] for row in rows(pages["mini-table2.tex"])[:3]] == [("31.17", ""), ("28.50", ""), ("pending", "")]
+    assert "checks the pipeline, not the paper" in pages["mini-table2.tex"]
 
 
 def compared(root: Path, *errors: float | None) -> Report:
@@ -214,6 +223,16 @@ def test_footnotes_stand_at_their_numbers_in_both_views(measured: dict[str, str]
     assert "Quoted from other papers, not run here: FCN {[}38{]}, " in measured["table7-paper.tex"]
     assert "Recipe.batch" in measured["table2.tex"]
     assert "Recipe.batch" not in measured["table2-paper.tex"]
+
+
+def test_the_paper_view_tells_the_units_that_it_has(measured: dict[str, str]) -> None:
+    convention = "One multiply-add is one FLOP (convention thop-2019)."
+    for number, told in (
+        (1, convention),
+        (2, rf"Results in \%. Parameters in millions. {convention}"),
+        (7, r"Results in \%."),
+    ):
+        assert measured[f"table{number}-paper.tex"].splitlines()[-3] == rf"{told}\par"
 
 
 def test_an_underlined_number_is_as_wide_as_its_column() -> None:

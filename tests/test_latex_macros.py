@@ -59,6 +59,7 @@ def test_names_that_would_be_one_are_told_apart() -> None:
         "pyconvABPublishedAgain",
         "pyconvABAgainAgain",
     ]
+    assert named(["a/b_published", "a/b"]) == ["pyconvABPublished", "pyconvABAgain"]
 
 
 def test_values_are_the_cells(report: Report) -> None:

@@ -70,13 +70,18 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
 
 def test_the_document_of_all_tables_holds_every_number(report: Report, tmp_path: Path) -> None:
     write(tmp_path, latex.pages(report))
-    compiled(tmp_path, "tables")
+    assert "(./macros.tex" in compiled(tmp_path, "tables")  # a macro that cannot be defined stops the document
     words = re.split(r"[^\d.+-]+", text_of(tmp_path / "tables.pdf"))
     for cell in report.cells:
         for text in (cell.measured_text, cell.published_text, cell.delta_text):
             found = any(word == text or word.startswith(text) for word in words)  # a mark may stand behind it
             assert found or not re.fullmatch(r"[+-]?\d+\.\d+", text), (cell.target, text)
     assert "31.17" in words
+    fonts = subprocess.run(
+        ["pdffonts", str(tmp_path / "tables.pdf")], check=True, capture_output=True, text=True
+    ).stdout
+    assert "Type 1" in fonts
+    assert "Type 3" not in fonts  # bitmaps, which conferences refuse
 
 
 @pytest.mark.parametrize("options", ["", "twocolumn"])
