@@ -21,7 +21,10 @@ def _columns() -> tuple[Column, ...]:
     """Mean IoU and pixel accuracy, each at a single scale and at several, then the counts."""
     single, multi = segmentation(SINGLE_SCALE), segmentation(MULTI_SCALE)
     pairs = (
-        (suffixed(ss, "ss", header="SS", group=ss.header), suffixed(ms, "ms", header="MS", group=ms.header))
+        (
+            suffixed(ss, "ss", header="SS", group=f"{ss.header}(%)"),
+            suffixed(ms, "ms", header="MS", group=f"{ms.header}(%)"),
+        )
         for ss, ms in zip(single, multi, strict=True)
     )
     return (*(column for pair in pairs for column in pair), *COUNTS)

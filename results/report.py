@@ -26,6 +26,7 @@ EXPORTS: dict[str, str] = {
     "metafile": "results.printers.metafile:pages",
     "junit": "results.printers.junit_view:pages",
 }
+BESIDE_OTHERS = ("preamble.tex", "macros.tex", "tables.tex")  # pages that say nothing without the folder they are in
 REFRESH = "pyconv report all --format md,latex,json --output results/tables"
 
 

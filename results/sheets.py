@@ -26,6 +26,9 @@ LEGEND = (
 )
 
 
+ON_ONE_LINE = "Rows on one line are quoted from other papers and were not run."
+
+
 @dataclass(frozen=True)
 class Heading:
     """A header cell over `span` columns."""
@@ -161,14 +164,13 @@ def _row(table: Table, key: str, cells: tuple[Cell | None, ...], footnotes: list
 
 def _about_rows(rows: Sequence[SheetRow]) -> list[str]:
     """What the lines themselves do not say: who was not run, and on how many seeds a number rests."""
-    said = (
-        ["Rows on one line are quoted from other papers and were not run."] if any(row.quoted for row in rows) else []
-    )
+    said = [ON_ONE_LINE] if any(row.quoted for row in rows) else []
     seeds = {cell.seeds for row in rows for cell in row.cells if cell is not None and cell.seeds}
     if seeds == {1}:
         said.append("Measured accuracies are of one seed each: the spread between runs is assumed, not measured.")
     elif seeds:
-        said.append(f"Measured accuracies are means over {min(seeds)} to {max(seeds)} seeds.")
+        number = f"{min(seeds)} to {max(seeds)}" if len(seeds) > 1 else f"{min(seeds)}"
+        said.append(f"Measured accuracies are means over {number} seeds.")
     return said
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from results.report import EXPORTS, FORMATS, render, write_reports
+from results.report import BESIDE_OTHERS, EXPORTS, FORMATS, render, write_reports
 from slurm.commands import options
 from slurm.commands.into import fill
 from slurm.console import note
@@ -86,4 +86,5 @@ def report(
         raise click.UsageError(f"{chosen[0]} is not text: give --output DIR")
     if not pages:
         note(f"nothing was measured: there is no {chosen[0]} page")
-    click.echo("\n".join(str(page).rstrip("\n") + "\n" for page in pages.values()), nl=False)
+    shown = (str(page) for name, page in pages.items() if name not in BESIDE_OTHERS)
+    click.echo("\n".join(page.rstrip("\n") + "\n" for page in shown), nl=False)
