@@ -1,16 +1,67 @@
 """`pyconv compare` and `pyconv merge`: the records of two clusters, commits or people, side by side and in one."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
+from results.compare import Comparison
+from results.compare import compare as compared
 from results.merge import Merge, MergeError
 from results.merge import merge as merged
 from results.origins import one_line
+from results.printers.comparison import FORMATS
+from results.records import Evidence
 from slurm.commands import options
 from slurm.console import note
+from slurm.selection import narrowed
 
 FOLDER = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("left", type=FOLDER)
+@click.argument("right", type=FOLDER)
+@options.target()
+@options.mini
+@click.option("--format", "kind", type=click.Choice(tuple(FORMATS)), help="[default: md]")
+@options.as_json
+def compare(left: Path, right: Path, target: str, mini: bool, kind: str | None, as_json: bool) -> None:
+    """Compare the records in the folders LEFT and RIGHT, cell by cell of TARGET; differences are right - left.
+
+    Exit 1 when a number differs by more than the noise of equal runs, or a count differs at all.
+    """
+    if as_json and kind not in (None, "json"):
+        raise click.UsageError(f"--json and --format {kind}: one of the two")
+    for folder, name in ((left, "LEFT"), (right, "RIGHT")):
+        if not folder.is_dir():
+            what = "is not a folder" if folder.exists() else "is not there"
+            raise click.BadParameter(f"{folder} {what}; a records folder is right", param_hint=name)
+    if left.resolve() == right.resolve():
+        raise click.UsageError(f"{left} is {right}: two folders are compared; to look at one, use pyconv report")
+    tables = narrowed(options.selection(target, mini))
+    sides = [options.evidence(folder) for folder in (left, right)]
+    found = compared(tables, *sides)
+    if not found.common:
+        raise click.UsageError(_nothing(found, target, mini, sides))
+    click.echo(FORMATS["json" if as_json else kind or "md"](found), nl=False)
+    words = ", ".join(f"{number} {word}" for word, number in found.words.items())
+    note(f"{found.common} cells on both sides: {words}; {found.missing} on neither")
+    if _holds_minis(sides) and not mini:
+        note("note: both folders hold mini runs too; --mini compares those")
+    if not found.ok:
+        raise click.exceptions.Exit(1)
+
+
+def _nothing(found: Comparison, target: str, mini: bool, sides: Sequence[Evidence]) -> str:
+    """Why there is nothing to compare, and what would be right."""
+    told = ", ".join(f"{number} {word.lower()}" for word, number in found.words.items()) or "none on either side"
+    hint = ": both hold mini runs, add --mini" if _holds_minis(sides) and not mini else ""
+    return f"no cell of {target} has a number in both folders ({told}){hint}"
+
+
+def _holds_minis(sides: Sequence[Evidence]) -> bool:
+    return all(any(record.mini for record in side.records.values()) for side in sides)
 
 
 @click.command()
