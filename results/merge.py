@@ -122,7 +122,7 @@ class _Target:
             else:
                 self._places[measured], self._files[place] = place, path if self._dry_run else self._root / place
                 return "copied", place, told
-        what, told = _against(self._files[place], record)
+        what, told = _against(self._files[place], record, text)
         return what, place, told
 
     def _place(self, record: AnyRecord, path: Path) -> str:
@@ -150,10 +150,12 @@ def _steps(source: Path, target: _Target) -> Iterator[Step]:
         yield Step("invalid", name, one_line(folder.relative_to(source).as_posix()), told=told)
 
 
-def _against(file: Path, offered: AnyRecord) -> tuple[What, str]:
-    """What the record `offered` is beside the one in `file`, which stands for the same measurement."""
+def _against(file: Path, offered: AnyRecord, text: str) -> tuple[What, str]:
+    """What the record `offered`, read from `text`, is beside the one in `file`, which stands for its measurement."""
     try:
-        standing = evidence_in(_decoded(file), file)
+        if (kept := _decoded(file)) == text:
+            return "already there", ""
+        standing = evidence_in(kept, file)
     except RecordError as error:
         return "conflict", f"what stands there is no evidence any more: {one_line(str(error))}"
     if encode(standing) == encode(offered):
