@@ -9,9 +9,9 @@ A difference delta of two numbers in the printed unit has three sources of noise
 
     band(level) = h + sqrt(z^2 E^2 + t_f^2 S^2)
 
-with z and t_f the two-sided quantiles of `level`. The two half-widths are added as squares, which covers at least as
-often as it says (`tests/test_noise.py` simulates it, down to two seeds). The p-value of delta is the level whose band
-ends at |delta|. Sums keep the smaller f, so that estimates may share a pool.
+with z and t_f the two-sided quantiles of `level`. Half-widths added as squares cover at least as often as they say, at
+every level (Banerjee, Sankhya 1960; `tests/test_noise.py` simulates it, down to two seeds). The p-value of delta is the
+level whose band ends at |delta|. Sums keep the smaller f, so that estimates may share a pool.
 
 **Spread.** Two or three seeds of one row say little about its spread (t_1 = 12.7, t_2 = 4.3), those of all rows of a
 table more: rows of one table share recipe, data and metric, so their seeds are pooled, s^2 = sum of squares / f with

@@ -31,12 +31,16 @@ __all__ = [
     "Metric",
     "Record",
     "RecordError",
+    "candidates",
     "count_path",
     "default_root",
+    "evidence_in",
+    "identity",
     "read",
     "record_path",
     "released_path",
     "write",
+    "write_text",
 ]
 
 # Raise it when a field of Record changes its name or meaning, and say in `_migrated` what older files hold.
@@ -151,9 +155,13 @@ def write(record: AnyRecord, path: Path) -> Path:
     one stands there, OSError (disk full, read-only folder) with nothing left behind. A torn or invalid file in the
     place is moved aside to a name ending in `.invalid`, which `Evidence` tells.
     """
-    text = encode(record)
-    _check_evidence(text, path)
-    write_once(path, text, lambda standing: _check_evidence(standing, path))
+    return write_text(encode(record), path)
+
+
+def write_text(text: str, path: Path) -> Path:
+    """`write` of a record that is text already, such as another machine's, to the byte."""
+    evidence_in(text, path)
+    write_once(path, text, lambda standing: evidence_in(standing, path))
     return path
 
 
@@ -237,20 +245,15 @@ class Evidence:
 
     @classmethod
     def load(cls, root: Path | None = None) -> "Evidence":
-        """Read every record under `root` (default: `default_root()`); a missing folder is no evidence, not an error.
-
-        `.json` files are read; of other names only those that `write` moved aside (`.invalid`) are told.
-        """
+        """Read every record under `root` (default: `default_root()`); a missing folder is no evidence, not an error."""
         root = default_root() if root is None else root
         records: dict[str, Record] = {}
         counts: dict[str, CountRecord] = {}
         released: dict[str, Record] = {}
         problems: list[str] = []
         known: set[tuple[str, ...]] = set()
-        for path in sorted(root.rglob("*.json*")):
+        for path in candidates(root):
             place = path.relative_to(root).as_posix()
-            if path.suffix not in (".json", ".invalid") or (path.name.startswith(".") and path.suffix == ".json"):
-                continue
             if (told := place.encode(errors="replace").decode()) != place:
                 problems.append(f"{told}: the name is not UTF-8 text, no page could show it; rename file or folder")
                 continue
@@ -309,25 +312,32 @@ class Evidence:
         return {(count.network_digest, _size(count.input_size)): count for count in self.counts.values()}
 
 
+def candidates(root: Path) -> list[Path]:
+    """The files under `root` that must be records: `.json`, and what `write` moved aside (`.invalid`) to be told."""
+    found = sorted(path for path in root.rglob("*.json*") if path.suffix in (".json", ".invalid"))
+    return [path for path in found if path.suffix == ".invalid" or not path.name.startswith(".")]
+
+
+def identity(record: AnyRecord) -> tuple[str, ...]:
+    """What was measured: records of one identity measure one thing, wherever they lie and whatever they found."""
+    if isinstance(record, CountRecord):
+        return record.network_digest, _size(record.input_size)
+    weights = (str(record.checkpoint["sha256"]),) if record.released else ()
+    return record.fingerprint, digest_resolved(record.protocol), *weights
+
+
 def _read_evidence(path: Path, known: set[tuple[str, ...]]) -> AnyRecord:
     """The record at `path`; refuses one that was moved aside, is incomplete, or measures again what is in `known`."""
     if path.suffix == ".invalid":
         raise RecordError(f"{path}: was found torn or invalid and moved aside; delete it when it has been looked at")
-    record = _check_evidence(_text(path), path)
-    identity: tuple[str, ...]
-    if isinstance(record, Record):
-        identity = (record.fingerprint, digest_resolved(record.protocol))
-        if record.released:
-            identity += (str(record.checkpoint["sha256"]),)
-    else:
-        identity = (record.network_digest, _size(record.input_size))
-    if identity in known:
+    record = evidence_in(_text(path), path)
+    if (measured := identity(record)) in known:
         raise RecordError(f"{path}: a second record of one measurement; keep the right one of the two folders")
-    known.add(identity)
+    known.add(measured)
     return record
 
 
-def _check_evidence(text: str, path: Path) -> AnyRecord:
+def evidence_in(text: str, path: Path) -> AnyRecord:
     """The record in `text`, valid, in its place and complete, or RecordError."""
     record = parse(text, path)
     if isinstance(record, Record) and not record.complete:

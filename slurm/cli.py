@@ -21,6 +21,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "cancel": ("slurm.commands.cancel:cancel", "Take jobs out of the queue; checkpoints stay."),
     "retry": ("slurm.commands.submit:retry", "Submit again what failed, by class of failure."),
     "report": ("slurm.commands.report:report", "Tables as they stand: Markdown, LaTeX, JSON, HTML."),
+    "compare": ("slurm.commands.compare:compare", "Two folders of records, cell by cell."),
+    "merge": ("slurm.commands.compare:merge", "Records of several machines into one folder."),
     "lab": ("slurm.commands.lab:lab", "A disposable SLURM cluster on this machine."),
     "doctor": ("slurm.commands.doctor:doctor", "Is this machine fit, and what to do if not."),
     "data": ("slurm.commands.data:data", "Prepare the packaged images, check your own."),

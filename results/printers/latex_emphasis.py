@@ -1,6 +1,7 @@
 """Which numbers of a table are emphasised: the best of a column in bold, as printed, among what can be compared."""
 
-from results.cells import COUNT_METRICS, MARK, Cell
+from results.cell import MARK, Cell
+from results.cells import COUNT_METRICS
 from results.printers.latex_numbers import Style
 from results.sheets import Sheet, SheetRow
 

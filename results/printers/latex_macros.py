@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from experiments.claims import Cell as Place
 from experiments.claims import Claim, Difference, Ratio
-from results.cells import MARK, Cell
+from results.cell import MARK, Cell
 from results.gather import Report
 from results.printers.latex_numbers import NUMBER, word
 from results.printers.latex_text import Tex

@@ -5,7 +5,8 @@ itself quotes from others stay, and a note says whose they are. The ledger's lon
 """
 
 from experiments.columns import PAPER_CONVENTION
-from results.cells import COUNT_METRICS, Cell
+from results.cell import Cell
+from results.cells import COUNT_METRICS
 from results.deviations import footnote
 from results.deviations import notes as known_notes
 from results.printers import latex_rows as rows

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from results.cells import MARK, Cell
+from results.cell import MARK, Cell
 from results.printers.latex_numbers import Column, Entry, Style, column
 from results.printers.latex_text import Tex, escape
 from results.sheets import Heading, Sheet
