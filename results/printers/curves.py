@@ -1,0 +1,276 @@
+"""Training curves as the paper's Figures 7 and 9 show them: error over epochs, drawn from the records' histories.
+
+A figure has panels, a panel has lines, a line is a network with its runs: training error dashed, validation error
+solid, the printed final error as a level across the panel. All numbers here are places in a panel of `WIDTH` x `HEIGHT`
+units, y downwards; the template only writes them down.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil, floor
+from statistics import fmean
+
+from results.cells import MARK, Cell
+from results.gather import Report
+from results.records import Evidence, Record
+
+# What is drawn, and the key of it in a history's entries.
+POINTS = {"train": "train_top1_err", "validation": "top1_err"}
+WIDTH, HEIGHT = 380, 300
+LEFT, TOP, BOTTOM = 36, 10, 36
+RIGHT, LABELLED = 14, 78  # the margin without and with the labels of levels
+DRAWN = 12  # runs of one network; more lines cannot be told apart
+APART = 13.0  # units between two labels
+
+Points = list[tuple[int, float]]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A figure of the paper: which rows of which table, one panel a column group."""
+
+    key: str
+    title: str
+    caption: str
+    table: str
+    rows: tuple[str, ...]
+
+
+PAPER = (
+    Wanted(
+        "figure7",
+        "Figure 7",
+        "Training on ImageNet at depths 50, 101 and 152: ResNet beside PyConvResNet and PyConvHGResNet.",
+        "table3",
+        ("resnet", "pyconvresnet", "pyconvhgresnet"),
+    ),
+    Wanted(
+        "figure9",
+        "Figure 9",
+        "Training on Kinetics-400, by independent clips: ResNet3D-50 beside PyConvResNet3D-50.",
+        "table10",
+        ("resnet3d50", "pyconvresnet3d50"),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One run's drawn line. `points`: as SVG wants them; `kind`: a key of `POINTS`; `colour`: the network's number."""
+
+    points: str
+    kind: str
+    colour: int
+
+
+@dataclass(frozen=True)
+class Level:
+    """A published number across the panel at `y`, its label beside the panel at `label_y`."""
+
+    y: str
+    label_y: str
+    text: str
+    colour: int
+
+
+@dataclass(frozen=True)
+class Panel:
+    """`right`: where the drawing ends. `ticks_x`, `ticks_y`: (place, text). `rows`: the same in numbers, by epoch."""
+
+    title: str
+    told: str
+    right: int
+    traces: tuple[Trace, ...]
+    levels: tuple[Level, ...]
+    ticks_x: tuple[tuple[str, str], ...]
+    ticks_y: tuple[tuple[str, str], ...]
+    headers: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """`legend`: networks by colour, where a panel has several. `missing`: those of which no run has a history."""
+
+    key: str
+    title: str
+    caption: str
+    panels: tuple[Panel, ...] = ()
+    legend: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    mini: bool = False
+
+
+@dataclass(frozen=True)
+class _Network:
+    cell: Cell
+    runs: tuple[Record, ...]
+    colour: int
+
+    @property
+    def label(self) -> str:
+        return self.cell.label + (MARK if self.cell.departures else "")
+
+
+def points(record: Record, key: str) -> Points:
+    """(epoch, percent) of a history; entries that hold no such number are passed over."""
+    return [(entry["epoch"], entry[key]) for entry in record.history if "epoch" in entry and _percent(entry.get(key))]
+
+
+def _percent(value: object) -> bool:
+    """A record's check looks at some of a history's keys only."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 100
+
+
+def figures(report: Report) -> list[Figure]:
+    """The paper's figures whose rows are in the report, then a panel for every other network with a history."""
+    cells = _first_errors(report.cells)
+    made = [
+        _paper_figure(wanted, [c for c in cells if c.table == wanted.table and c.row in wanted.rows], report.evidence)
+        for wanted in PAPER
+    ]
+    drawn = {(wanted.table, row) for wanted in PAPER for row in wanted.rows}
+    records = {place for cell in cells if (cell.table, cell.row) in drawn for place in cell.records}
+    for sheet in report.sheets:
+        own = [c for c in cells if c.table == sheet.name and c.records and not records & set(c.records)]
+        made.append(_single_panels(f"curves-{sheet.name}", sheet.title, own, report.evidence))
+        records |= {place for cell in own for place in cell.records}
+    return [figure for figure in made if figure is not None]
+
+
+def _first_errors(cells: Iterable[Cell]) -> list[Cell]:
+    """The top-1 error of each row; where it is tested in two ways the first one."""
+    found: dict[tuple[str, str, str], Cell] = {}
+    for cell in cells:
+        if cell.column.metric == "top1_err" and cell.verdict != "QUOTED":
+            found.setdefault((cell.table, cell.row, cell.group), cell)
+    return list(found.values())
+
+
+def _paper_figure(wanted: Wanted, cells: Sequence[Cell], evidence: Evidence) -> Figure | None:
+    if not cells:
+        return None
+    networks = [_network(cell, evidence, wanted.rows.index(cell.row) + 1) for cell in cells]
+    drawn = sorted((network for network in networks if network.runs), key=lambda network: network.colour)
+    groups = [group for group in dict.fromkeys(cell.group for cell in cells) if group in {n.cell.group for n in drawn}]
+    panels = []
+    for group in groups:
+        own = [network for network in drawn if network.cell.group == group]
+        panels.append(_panel(f"depth {group}" if group else wanted.title, own, _extent(drawn)))
+    labels = {network.colour: network.cell.label for network in networks}
+    missing = tuple(f"{n.cell.label} {n.cell.group}".strip() for n in networks if not n.runs)
+    legend = tuple(labels[colour] for colour in sorted(labels))
+    return Figure(wanted.key, wanted.title, wanted.caption, tuple(panels), legend, missing)
+
+
+def _single_panels(key: str, title: str, cells: Sequence[Cell], evidence: Evidence) -> Figure | None:
+    networks = [network for cell in cells if (network := _network(cell, evidence, 1)).runs]
+    if not networks:
+        return None
+    extent = _extent(networks)
+    panels = (_panel(f"{n.label} {n.cell.group}".strip(), [n], extent) for n in networks)
+    return Figure(key, title, "One network a panel, all on one scale.", tuple(panels), mini=networks[0].cell.mini)
+
+
+def _network(cell: Cell, evidence: Evidence, colour: int) -> _Network:
+    runs = [evidence.records[place] for place in cell.records if place in evidence.records]
+    drawable = [run for run in runs if any(points(run, key) for key in POINTS.values())]
+    return _Network(cell, tuple(drawable[:DRAWN]), colour)
+
+
+@dataclass(frozen=True)
+class _Extent:
+    """The last epoch, and the lowest and highest error in tens."""
+
+    epochs: int
+    low: int
+    high: int
+
+
+def _extent(networks: Sequence[_Network]) -> _Extent:
+    """What holds every line and every level of `networks`."""
+    drawn = [p for network in networks for run in network.runs for key in POINTS.values() for p in points(run, key)]
+    levels = [n.cell.published for n in networks if isinstance(n.cell.published, (int, float))]
+    errors = [y for _, y in drawn] + levels
+    low = 10 * floor(min(errors) / 10)
+    return _Extent(max(1, *(epoch for epoch, _ in drawn)), low, max(low + 10, 10 * ceil(max(errors) / 10)))
+
+
+def _panel(title: str, networks: Sequence[_Network], extent: _Extent) -> Panel:
+    step = 10 if extent.high - extent.low <= 50 else 20
+    levels = [n for n in networks if isinstance(n.cell.published, (int, float))]
+    right = WIDTH - (LABELLED if levels else RIGHT)
+
+    def x(epoch: float) -> str:
+        return f"{LEFT + (right - LEFT) * epoch / extent.epochs:.1f}"
+
+    def y(error: float) -> str:
+        return f"{TOP + (HEIGHT - TOP - BOTTOM) * (extent.high - error) / (extent.high - extent.low):.1f}"
+
+    traces = [
+        Trace(" ".join(f"{x(epoch)},{y(error)}" for epoch, error in points(run, key)), kind, network.colour)
+        for network in networks
+        for run in network.runs
+        for kind, key in POINTS.items()
+    ]
+    headers, rows = _numbers(networks)
+    return Panel(
+        title,
+        " ".join(map(_told, networks)),
+        right,
+        tuple(trace for trace in traces if trace.points),
+        _levels([(float(y(float(n.cell.published or 0))), n) for n in levels]),
+        tuple((x(epoch), str(epoch)) for epoch in range(0, extent.epochs + 1, _step(extent.epochs))),
+        tuple((y(error), str(error)) for error in range(step * ceil(extent.low / step), extent.high + 1, step)),
+        headers,
+        rows,
+    )
+
+
+def _told(network: _Network) -> str:
+    """The line in a sentence, for who does not see it."""
+    last = [found[-1] for run in network.runs if (found := points(run, POINTS["validation"]))]
+    runs = f"{len(network.runs)} run{'s' if len(network.runs) > 1 else ''}"
+    end = f"validation error {fmean(y for _, y in last):.2f}% after epoch {last[0][0]}" if last else "not validated"
+    level = network.cell.published
+    printed = f", published {network.cell.published_text}%" if isinstance(level, (int, float)) else ""
+    return f"{network.label}: {runs}, {end}{printed}."
+
+
+def _levels(found: Sequence[tuple[float, _Network]]) -> tuple[Level, ...]:
+    """Labels from the top down, pushed apart where they would cover each other, and back up from the bottom."""
+    ordered = sorted(found, key=lambda pair: pair[0])
+    places: list[float] = []
+    for wanted, _ in ordered:
+        places.append(max(wanted, places[-1] + APART) if places else wanted)
+    limit = float(HEIGHT - BOTTOM)
+    for number in reversed(range(len(places))):
+        places[number] = min(places[number], limit)
+        limit = places[number] - APART
+    return tuple(
+        Level(f"{y:.1f}", f"{place:.1f}", f"paper {network.cell.published_text}", network.colour)
+        for (y, network), place in zip(ordered, places, strict=True)
+    )
+
+
+def _numbers(networks: Sequence[_Network]) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    """The means over the drawn runs, a line an epoch."""
+    columns: dict[str, Mapping[int, list[float]]] = {}
+    for network in networks:
+        for kind, key in POINTS.items():
+            by_epoch: dict[int, list[float]] = {}
+            for run in network.runs:
+                for epoch, error in points(run, key):
+                    by_epoch.setdefault(epoch, []).append(error)
+            columns[f"{network.label} {kind}"] = by_epoch
+    epochs = sorted({epoch for column in columns.values() for epoch in column})
+    rows = (
+        (str(epoch), *(f"{round(fmean(c[epoch]), 9):.2f}" if epoch in c else "" for c in columns.values()))
+        for epoch in epochs
+    )
+    return ("epoch", *columns), tuple(rows)
+
+
+def _step(epochs: int) -> int:
+    """Of the ticks: round, and at most seven of them."""
+    return next((step for step in (1, 2, 5, 10, 15, 30, 50, 100) if epochs / step <= 6.5), ceil(epochs / 6))
