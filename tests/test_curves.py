@@ -145,6 +145,6 @@ def test_ticks_are_few_and_whole(epochs: int) -> None:
 def test_curves_are_read_by_who_does_not_see_them(tmp_path: Path) -> None:
     save_figure_7(tmp_path)
     page = html([TABLES[3]], Evidence.load(tmp_path))
-    assert page.count('role="img" aria-labelledby="figure7-1-t figure7-1-d"') == 1
+    assert page.count('role="img" aria-labelledby="figure7-1-t" aria-describedby="figure7-1-d"') == 1
     assert "ResNet (baseline) [7]: 1 run, validation error 23.88% after epoch 90, published 23.88%." in Page(page).text
     assert '<th scope="row">90</th>' in page

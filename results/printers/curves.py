@@ -7,6 +7,7 @@ units, y downwards; the template only writes them down.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from math import ceil, floor
 from statistics import fmean
 
@@ -173,9 +174,9 @@ def _single_panels(key: str, title: str, cells: Sequence[Cell], evidence: Eviden
 
 
 def _network(cell: Cell, evidence: Evidence, colour: int) -> _Network:
-    runs = [evidence.records[place] for place in cell.records if place in evidence.records]
-    drawable = [run for run in runs if any(points(run, key) for key in POINTS.values())]
-    return _Network(cell, tuple(drawable[:DRAWN]), colour)
+    runs = (evidence.records[place] for place in cell.records if place in evidence.records)
+    drawable = (run for run in runs if any(points(run, key) for key in POINTS.values()))
+    return _Network(cell, tuple(islice(drawable, DRAWN)), colour)
 
 
 @dataclass(frozen=True)
