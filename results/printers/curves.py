@@ -104,8 +104,10 @@ class Figure:
 
 @dataclass(frozen=True)
 class _Network:
+    """`runs`: what is drawn of each, by the kind of line."""
+
     cell: Cell
-    runs: tuple[Record, ...]
+    runs: tuple[Mapping[str, Points], ...]
     colour: int
 
     @property
@@ -174,9 +176,9 @@ def _single_panels(key: str, title: str, cells: Sequence[Cell], evidence: Eviden
 
 
 def _network(cell: Cell, evidence: Evidence, colour: int) -> _Network:
-    runs = (evidence.records[place] for place in cell.records if place in evidence.records)
-    drawable = (run for run in runs if any(points(run, key) for key in POINTS.values()))
-    return _Network(cell, tuple(islice(drawable, DRAWN)), colour)
+    records = (evidence.records[place] for place in cell.records if place in evidence.records)
+    runs = ({kind: points(record, key) for kind, key in POINTS.items()} for record in records)
+    return _Network(cell, tuple(islice((run for run in runs if any(run.values())), DRAWN)), colour)
 
 
 @dataclass(frozen=True)
@@ -190,7 +192,7 @@ class _Extent:
 
 def _extent(networks: Sequence[_Network]) -> _Extent:
     """What holds every line and every level of `networks`."""
-    drawn = [p for network in networks for run in network.runs for key in POINTS.values() for p in points(run, key)]
+    drawn = [point for network in networks for run in network.runs for found in run.values() for point in found]
     levels = [n.cell.published for n in networks if isinstance(n.cell.published, (int, float))]
     errors = [y for _, y in drawn] + levels
     low = 10 * floor(min(errors) / 10)
@@ -209,17 +211,18 @@ def _panel(title: str, networks: Sequence[_Network], extent: _Extent) -> Panel:
         return f"{TOP + (HEIGHT - TOP - BOTTOM) * (extent.high - error) / (extent.high - extent.low):.1f}"
 
     traces = [
-        Trace(" ".join(f"{x(epoch)},{y(error)}" for epoch, error in points(run, key)), kind, network.colour)
+        Trace(" ".join(f"{x(epoch)},{y(error)}" for epoch, error in found), kind, network.colour)
         for network in networks
         for run in network.runs
-        for kind, key in POINTS.items()
+        for kind, found in run.items()
+        if found
     ]
     headers, rows = _numbers(networks)
     return Panel(
         title,
         " ".join(map(_told, networks)),
         right,
-        tuple(trace for trace in traces if trace.points),
+        tuple(traces),
         _levels([(float(y(float(n.cell.published or 0))), n) for n in levels]),
         tuple((x(epoch), str(epoch)) for epoch in range(0, extent.epochs + 1, _step(extent.epochs))),
         tuple((y(error), str(error)) for error in range(step * ceil(extent.low / step), extent.high + 1, step)),
@@ -230,7 +233,7 @@ def _panel(title: str, networks: Sequence[_Network], extent: _Extent) -> Panel:
 
 def _told(network: _Network) -> str:
     """The line in a sentence, for who does not see it."""
-    last = [found[-1] for run in network.runs if (found := points(run, POINTS["validation"]))]
+    last = [run["validation"][-1] for run in network.runs if run["validation"]]
     runs = f"{len(network.runs)} run{'s' if len(network.runs) > 1 else ''}"
     end = f"validation error {fmean(y for _, y in last):.2f}% after epoch {last[0][0]}" if last else "not validated"
     level = network.cell.published
@@ -258,10 +261,10 @@ def _numbers(networks: Sequence[_Network]) -> tuple[tuple[str, ...], tuple[tuple
     """The means over the drawn runs, a line an epoch."""
     columns: dict[str, Mapping[int, list[float]]] = {}
     for network in networks:
-        for kind, key in POINTS.items():
+        for kind in POINTS:
             by_epoch: dict[int, list[float]] = {}
             for run in network.runs:
-                for epoch, error in points(run, key):
+                for epoch, error in run[kind]:
                     by_epoch.setdefault(epoch, []).append(error)
             columns[f"{network.label} {kind}"] = by_epoch
     epochs = sorted({epoch for column in columns.values() for epoch in column})

@@ -22,13 +22,15 @@ class Entry:
 def entries(sheets: Sequence[Sheet], cells: Sequence[Cell]) -> list[Entry]:
     """In the ledger's order, deviations before notes."""
     everything: tuple[Deviation | Note, ...] = (*LEDGER, *NOTES)
+    on_sheet = [(sheet, notes(sheet.name)) for sheet in sheets]
+    on_cell = [(cell, [known(cell.target), *notes(cell.target)]) for cell in cells]
     made = [
         Entry(
             entry.key,
             "changes a verdict" if isinstance(entry, Deviation) else "explains",
             footnote(entry),
-            tuple(sheet for sheet in sheets if entry in notes(sheet.name)),
-            tuple(cell for cell in cells if entry == known(cell.target) or entry in notes(cell.target)),
+            tuple(sheet for sheet, found in on_sheet if entry in found),
+            tuple(cell for cell, found in on_cell if entry in found),
         )
         for entry in everything
     ]
