@@ -21,6 +21,8 @@ from results.printers.curves import (
     BOTTOM,
     DRAWN,
     HEIGHT,
+    LEFT,
+    TOP,
     Figure,
     Panel,
     _levels,
@@ -60,6 +62,15 @@ def test_a_line_read_with_a_ruler_is_the_history() -> None:
     assert panel.headers == ("epoch", "PyConvResNet-50 † train", "PyConvResNet-50 † validation")
     assert panel.rows[-1] == ("90", "21.30", "22.30")
     assert "1 run, validation error 22.30% after epoch 90, published 22.12%" in panel.told
+
+
+def test_the_highest_and_the_lowest_error_touch_the_frame() -> None:
+    told = [{"epoch": 1, "top1_err": 100}, {"epoch": 4, "top1_err": 0}]
+    (figure,) = drawn(in_memory({"a.json": measurement(NEW, history=told)}))
+    (panel,) = figure.panels
+    first, last = (tuple(map(float, pair.split(","))) for pair in panel.traces[0].points.split())
+    assert first == pytest.approx((LEFT + (panel.right - LEFT) / 4, TOP), abs=0.05)
+    assert last == (panel.right, HEIGHT - BOTTOM)
 
 
 def test_figure_7_has_a_panel_a_depth_with_the_printed_levels(tmp_path: Path) -> None:

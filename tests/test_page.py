@@ -40,7 +40,14 @@ def test_hostile_text_is_text(text: str) -> None:
 @pytest.mark.parametrize("text", ["</script><script>alert(1)</script>", "<!--<script>", "]]>", "\u2028", "\ud800"])
 def test_hostile_provenance_cannot_leave_its_block(tmp_path: Path, text: str) -> None:
     """A lone surrogate is valid in JSON and not in UTF-8: the page must be writable all the same."""
-    save(tmp_path, NEW, environment={"python": text, text: text}, job={"id": text}, code=code(commit=text))
+    save(
+        tmp_path,
+        NEW,
+        environment={"python": text, text: text},
+        job={"id": text},
+        code=code(commit=text),
+        deviations=[text],
+    )
     found = Evidence.load(tmp_path)
     page = html([TABLE], found)
     block = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page, flags=re.S)
@@ -112,6 +119,11 @@ def test_a_measured_cell_opens_everything_that_its_record_says(tmp_path: Path) -
     assert told["protocol"].startswith("key crop224, data imagenet, split val, crop 224, resize 256")
     assert "the disk was full once" in told["kept to it"]
     assert "top5_err" in told
+
+
+def test_a_folder_s_name_is_a_folder_s_name_in_a_link() -> None:
+    assert Page(html([TABLE], NOWHERE, "../my records#1?/")).data["link"] == "../my%20records%231%3F/"
+    assert Page(html([TABLE], NOWHERE, "javascript:alert(1)/")).data["link"] == "javascript%3Aalert%281%29/"
 
 
 def test_a_counted_cell_opens_its_exact_integers(tmp_path: Path) -> None:

@@ -7,9 +7,12 @@ from pages import Page
 from test_logs import call, place, row, send
 
 from experiments.protocols import CROP224
-from slurm import traces
+from experiments.spec import family
+from slurm import submissions, traces
 from slurm.commands import under_way
 from slurm.job import unit_folder
+from slurm.plan import unit_key
+from slurm.submissions import Member, Sent, Submission
 from slurm.traces import Told
 
 __all__ = ["place"]  # the fixture: a runs folder where table2/final failed as job 17 and table2/baseline as job 18
@@ -46,15 +49,21 @@ def test_the_end_of_every_log_is_on_the_page(place: Path) -> None:
     assert lines == [f"epoch {n}" for n in range(100 - under_way.LINES, 100)]
 
 
-def test_a_recorded_run_opens_the_log_of_its_job(place: Path) -> None:
+def test_a_recorded_test_opens_the_log_of_its_job(place: Path) -> None:
     """`status` needs no job of what is recorded; its log is still what the job wrote."""
-    save(place / "records", row("baseline"), CROP224)
+    runs, own = place / "runs", row("3321")
+    folder = submissions.new_folder(runs)
+    member = Member(unit_key(own, CROP224), "test", own.name, family(own), 0, ("table2/3321",), folder)
+    sent = Submission(folder, (Sent(submissions.array_name(folder, 0), (member,), {}),), "lab", "abc")
+    submissions.begin(sent)
+    submissions.confirm(sent, 0, "21")
+    (sent.jobs / "21_0_log.out").write_text("22.98% of 50,000 are wrong\n")
+    save(place / "records", own, CROP224)
     data = Page(page(place)).data
     (record,) = [record for record in data["records"] if "log" in record]
     log = data["texts"][record["log"]]
-    assert "job 18, stdout" in log
-    assert "epoch 99" in log
-    assert "task 0: Killed" in log
+    assert "table2/3321 seed 0, test crop224, job 21, stdout" in log
+    assert "22.98% of 50,000 are wrong" in log
 
 
 def test_colours_and_rewritten_lines_of_a_terminal_are_not_on_the_page(place: Path) -> None:

@@ -242,19 +242,14 @@ def _told(network: _Network) -> str:
 
 
 def _levels(found: Sequence[tuple[float, _Network]]) -> tuple[Level, ...]:
-    """Labels from the top down, pushed apart where they would cover each other, and back up from the bottom."""
-    ordered = sorted(found, key=lambda pair: pair[0])
-    places: list[float] = []
-    for wanted, _ in ordered:
-        places.append(max(wanted, places[-1] + APART) if places else wanted)
+    """Labels from the bottom up, each far enough above the one before it; told from the top."""
+    made: list[Level] = []
     limit = float(HEIGHT - BOTTOM)
-    for number in reversed(range(len(places))):
-        places[number] = min(places[number], limit)
-        limit = places[number] - APART
-    return tuple(
-        Level(f"{y:.1f}", f"{place:.1f}", f"paper {network.cell.published_text}", network.colour)
-        for (y, network), place in zip(ordered, places, strict=True)
-    )
+    for y, network in sorted(found, key=lambda pair: pair[0], reverse=True):
+        place = min(y, limit)
+        limit = place - APART
+        made.append(Level(f"{y:.1f}", f"{place:.1f}", f"paper {network.cell.published_text}", network.colour))
+    return tuple(reversed(made))
 
 
 def _numbers(networks: Sequence[_Network]) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:

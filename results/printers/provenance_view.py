@@ -38,7 +38,7 @@ def provenance(report: Report) -> dict[str, Any]:
     """Everything that the dialog can show, of the report's cells and of the records that they rest on."""
     book = _Book(report)
     cells = {anchor(cell.target): book.cell(cell) for cell in report.cells}
-    return {"texts": list(book.texts), "link": report.records_link, "cells": cells, "records": book.records}
+    return {"texts": list(book.texts), "link": quote(report.records_link), "cells": cells, "records": book.records}
 
 
 class _Book:
