@@ -16,19 +16,18 @@ from experiments import TABLES, tables
 from experiments.spec import Table
 from results.cells import Cell
 from results.gather import gather
-from results.printers.curves import (
+from results.printers.curves import Figure, figures
+from results.printers.panels import (
     APART,
     BOTTOM,
     DRAWN,
     HEIGHT,
     LEFT,
     TOP,
-    Figure,
+    Network,
     Panel,
     _levels,
-    _Network,
     _step,
-    figures,
     points,
 )
 from results.records import Evidence
@@ -138,10 +137,17 @@ def test_a_network_off_its_protocol_carries_the_mark() -> None:
     assert figure.panels[0].title == "ResNet-50 [7]‡"
 
 
+def test_one_run_off_its_protocol_marks_the_network_in_the_legend(tmp_path: Path) -> None:
+    save_figure_7(tmp_path, ("101",))
+    save_figure_7(tmp_path, ("50",), deviations=["half the images"])
+    (seven,) = figures(gather([TABLES[3]], Evidence.load(tmp_path)))
+    assert seven.legend == ("ResNet (baseline) [7]‡", "PyConvResNet‡", "PyConvHGResNet‡")
+
+
 @given(st.lists(st.floats(10, HEIGHT - BOTTOM), min_size=1, max_size=5))
 def test_labels_never_cover_each_other_and_stay_in_the_panel(places: list[float]) -> None:
     cell = Cell("table90", "new", "PyConvResNet-50", "", TOP1, 22.12)
-    made = _levels([(y, _Network(cell, (), 1)) for y in places])
+    made = _levels([(y, Network(cell, (), 1)) for y in places])
     ys = [float(level.label_y) for level in made]
     assert all(low - high >= APART - 0.11 for high, low in pairwise(ys))  # printed with one decimal
     assert max(ys) <= HEIGHT - BOTTOM

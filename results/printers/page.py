@@ -12,8 +12,9 @@ from typing import Any
 from experiments.spec import ArchitectureTable
 from results.cells import COUNT_METRICS
 from results.gather import Report
-from results.printers.curves import BOTTOM, HEIGHT, LEFT, WIDTH, figures
+from results.printers.curves import figures
 from results.printers.ledger import entries
+from results.printers.panels import BOTTOM, HEIGHT, LEFT, WIDTH
 from results.printers.provenance_view import anchor, as_json
 from results.sheets import SheetRow, lines_of
 from results.words import CLAIM, MEANING, claim_word, tally

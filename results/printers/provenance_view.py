@@ -15,7 +15,7 @@ from urllib.parse import quote
 from results.cells import Cell
 from results.compliance import check
 from results.gather import Report
-from results.printers.curves import POINTS, points
+from results.printers.panels import POINTS, points
 from results.records import AnyRecord, CountRecord, Metric, Record
 from results.words import MEANING
 
