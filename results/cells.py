@@ -39,9 +39,9 @@ def build(chosen: Iterable[Table | ArchitectureTable], evidence: Evidence) -> li
             cells += _architecture_cells(table, evidence)
         else:
             wanted = {table.target(row) for row in table.rows}
-            whole = _whole(table)
-            judged = together([_cell(whole, row, column, value, evidence) for row, column, value in whole.cells()])
-            cells += [cell for cell in judged if cell.target.removesuffix(f"/{cell.column.key}") in wanted]
+            full = whole(table)
+            found = together([_cell(full, row, column, value, evidence) for row, column, value in full.cells()])
+            cells += [cell for cell in found if cell.target.removesuffix(f"/{cell.column.key}") in wanted]
     return cells
 
 
@@ -101,11 +101,11 @@ def _cell(table: Table, row: Row, column: Column, published: Published, evidence
     return _measured(cell, row.experiment, table.protocol(row, column), evidence)
 
 
-def _whole(table: Table) -> Table:
+def whole(table: Table) -> Table:
     """The table of this suite that `table` is a part of, or `table` itself."""
-    for whole in tables(mini=table.mini):
-        if isinstance(whole, Table) and whole.name == table.name and whole.columns == table.columns:
-            return whole if set(table.rows) <= set(whole.rows) else table
+    for full in tables(mini=table.mini):
+        if isinstance(full, Table) and full.name == table.name and full.columns == table.columns:
+            return full if set(table.rows) <= set(full.rows) else table
     return table
 
 

@@ -9,6 +9,7 @@ from results.cell import Cell
 from results.cells import build, frame
 from results.claims import Sentence, evaluate
 from results.records import Evidence
+from results.running import Live
 from results.sheets import Sheet, sheet
 from results.summary import Summary, summarise
 
@@ -21,6 +22,7 @@ class Report:
     """What the printers print. `data`: one line a cell (`results.cells.frame`); `problems`: files that are no evidence.
 
     `records_link`: what stands before a record's place in a link to it ("../records/"), "" for pages without links.
+    `live`: what is under way, None where that was not asked for: only then are the same records the same bytes.
     """
 
     tables: tuple[Table | ArchitectureTable, ...]
@@ -32,9 +34,12 @@ class Report:
     summary: Summary
     problems: tuple[str, ...]
     records_link: str = ""
+    live: Live | None = None
 
 
-def gather(tables: Iterable[Table | ArchitectureTable], evidence: Evidence, records_link: str = "") -> Report:
+def gather(
+    tables: Iterable[Table | ArchitectureTable], evidence: Evidence, records_link: str = "", live: Live | None = None
+) -> Report:
     """The report on `tables` from `evidence`."""
     tables = tuple(tables)
     cells = build(tables, evidence)
@@ -49,4 +54,5 @@ def gather(tables: Iterable[Table | ArchitectureTable], evidence: Evidence, reco
         summarise(data),
         tuple(dict.fromkeys([*evidence.problems, *(text for cell in cells for text in cell.problems)])),
         records_link,
+        live,
     )

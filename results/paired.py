@@ -10,12 +10,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import comb, sqrt
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from experiments.spec import Column, Row, Table
 from results.noise import LEVEL, normal_quantile
-from results.outcomes import unpack
+from results.outcomes import unpack, wrong
 from results.records import Evidence, Record
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass(frozen=True)
@@ -83,22 +86,25 @@ def compare(first: Record, second: Record, metric: str = "top1_err") -> Paired:
 def difference_se(left: Sequence[Record], right: Sequence[Record], metric: str) -> float:
     """Standard error, in points, of the mean error of the records `left` minus that of `right`, on the same n images.
 
-    W_i: the images that record i gets wrong. With a_i = 1 / k for the k records on the left and -1 / k on the right,
-    an image's difference d is the sum of the a_i of those that get it wrong, so
+    With d_i the share of the records on the left that get image i wrong minus that share on the right,
 
-        E[d^2] = sum_ij a_i a_j |W_i and W_j| / n,    E[d] = sum_i a_i |W_i| / n,    se^2 = (E[d^2] - E[d]^2) / n
+        se = sqrt((mean(d^2) - mean(d)^2) / n)
 
     With one record a side it is `Paired.se`. Raises ValueError as `compare` does.
     """
     records = [*left, *right]
     n = min(_same_images(records[0], other, metric) for other in records)
-    weights = [1 / len(left)] * len(left) + [-1 / len(right)] * len(right)
-    everything = (1 << n) - 1
-    wrong = [everything & ~unpack(record.outcomes[metric], n) for record in records]
-    weighted = list(zip(weights, wrong, strict=True))
-    square = sum(a * b * (u & v).bit_count() for a, u in weighted for b, v in weighted) / n
-    mean = sum(a * u.bit_count() for a, u in weighted) / n
-    return 100 * sqrt(max(square - mean**2, 0.0) / n)
+    difference = mean_wrong(left, metric) - mean_wrong(right, metric)
+    return 100 * float(difference.std()) / sqrt(n)
+
+
+def mean_wrong(records: Sequence[Record], metric: str) -> "np.ndarray":
+    """The share of `records` that get each image wrong, float64 of shape (n,); they must say which."""
+    n = records[0].metrics[metric].n
+    total = wrong(records[0].outcomes[metric], n).astype(float)
+    for record in records[1:]:
+        total += wrong(record.outcomes[metric], n)
+    return total / len(records)
 
 
 def with_baseline(table: Table, row: Row, evidence: Evidence) -> Iterator[tuple[str, str, int, Paired | str]]:

@@ -7,18 +7,20 @@ by Holm's rule. Half a point between two networks that differ on every tenth of 
 runs with the spread assumed for one seed, in over 80% with five seeds, and in over 90% between two checkpoints.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from experiments.spec import ArchitectureTable, Column, Row, Table
+from experiments.spec import Column, Table
 from results.cell import Cell
 from results.holm import adjusted, levels
 from results.noise import LEVEL, Noise
 from results.paired import compare, difference_se
-from results.records import Evidence, Record
+from results.records import Evidence
 
 Word = Literal["better", "worse", "within the noise"]
+TITLE = "Against the first row, image by image"
+HEADINGS = ("", "", "printed", "measured", "band", "p", "")
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,6 @@ class Pair:
     the exact McNemar p-value of these two checkpoints.
     """
 
-    table: str
     row: str
     label: str
     baseline: str
@@ -52,73 +53,102 @@ class Pair:
             return "within the noise"
         return "better" if (self.difference < 0) == (self.column.better == "lower") else "worse"
 
+    def line(self) -> tuple[str, ...]:
+        """As texts below `HEADINGS`: row, column, differences, half interval, corrected p-value, word."""
+        digits = max(2, self.column.decimals)
+        p = "< 0.001" if self.adjusted < 0.001 else f"{self.adjusted:.3f}"
+        return (
+            " ".join(part for part in (self.label, self.group) if part),
+            self.column.header,
+            "" if self.published is None else f"{self.published:+.{digits}f}",
+            f"{self.difference:+.{digits}f}",
+            f"{self.half:.{digits}f}",
+            p,
+            self.word,
+        )
 
-def pairs(tables: Iterable[Table | ArchitectureTable], cells: Sequence[Cell], evidence: Evidence) -> list[Pair]:
-    """The pairs of all `tables` whose records can be compared image by image, in page order."""
-    found: list[Pair] = []
-    for table in tables:
-        if isinstance(table, Table):
-            own = {(c.row, c.group, c.column.key): c for c in cells if c.table == table.name}
-            found += _together(list(_measured(table, own, evidence)))
-    return found
+
+def explained(found: Sequence[Pair]) -> str:
+    """What the lines of a table's pairs are."""
+    baseline, n = found[0].baseline, found[0].n
+    seeds = sorted({k for pair in found for k in pair.seeds})
+    runs = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+    return (
+        f"Differences from {baseline} in points on the same {n:,} images (McNemar), negative where the row errs less; "
+        f"{runs} {'seed' if seeds == [1] else 'seeds'} a side, whose spread is in the band; p by Holm for all "
+        f"{len(found)} pairs together."
+    )
 
 
-def _measured(
-    table: Table, cells: dict[tuple[str, str, str], Cell], evidence: Evidence
-) -> Iterator[tuple[Cell, Cell, Row, float, Noise, tuple[int, int, float] | None]]:
+@dataclass(frozen=True)
+class _Found:
+    """A pair before all pairs of the table are judged together."""
+
+    ours: Cell
+    theirs: Cell
+    noise: Noise
+    discordant: tuple[int, int, float] | None
+
+    @property
+    def difference(self) -> float:
+        """Of the measured means, in points."""
+        return (self.ours.measured or 0.0) - (self.theirs.measured or 0.0)
+
+
+def pairs(table: Table, cells: Iterable[Cell], evidence: Evidence) -> list[Pair]:
+    """The pairs of `table` whose records can be compared image by image, in page order."""
+    own = {(cell.row, cell.group, cell.column.key): cell for cell in cells}
+    found = []
     for row in table.rows:
         baseline = next(other for other in table.rows if other.group == row.group)
-        for column in table.columns:
-            ours, theirs = cells[row.key, row.group, column.key], cells[baseline.key, row.group, column.key]
-            if row is baseline or column.noise != "binomial" or not (ours.seeds and theirs.seeds):
-                continue
-            sides = [[evidence.records[place] for place in cell.records] for cell in (ours, theirs)]
-            try:
-                noise = Noise(normal=difference_se(sides[0], sides[1], column.metric))
-            except ValueError:  # the records cannot be paired; `pyconv show` says why
-                continue
-            noise += (ours.seed_noise or Noise()) + (theirs.seed_noise or Noise())
-            assert ours.measured is not None
-            assert theirs.measured is not None
-            yield ours, theirs, baseline, ours.measured - theirs.measured, noise, _discordant(sides, column)
-
-
-def _together(
-    found: Sequence[tuple[Cell, Cell, Row, float, Noise, tuple[int, int, float] | None]],
-) -> list[Pair]:
-    p = [noise.p(difference) for _, _, _, difference, noise, _ in found]
+        for column in table.columns if row is not baseline else ():
+            ours, theirs = (own[one.key, row.group, column.key] for one in (row, baseline))
+            if column.noise == "binomial" and ours.seeds and theirs.seeds:
+                found += _found(ours, theirs, evidence)
+    p = [one.noise.p(one.difference) for one in found]
     return [
-        Pair(
-            ours.table,
-            ours.row,
-            ours.label,
-            baseline.label,
-            ours.column,
-            ours.group,
-            ours.n or 0,
-            (ours.seeds, theirs.seeds),
-            _published(ours, theirs),
-            difference,
-            noise.band(level),
-            own,
-            corrected,
-            discordant,
-        )
-        for (ours, theirs, baseline, difference, noise, discordant), own, corrected, level in zip(
-            found, p, adjusted(p), levels(p, LEVEL), strict=True
-        )
+        _pair(one, p_value, corrected, level)
+        for one, p_value, corrected, level in zip(found, p, adjusted(p), levels(p, LEVEL), strict=True)
     ]
 
 
+def _found(ours: Cell, theirs: Cell, evidence: Evidence) -> list[_Found]:
+    """The pair, or nothing where the records cannot be paired (`pyconv show` says why)."""
+    left, right = ([evidence.records[place] for place in cell.records] for cell in (ours, theirs))
+    metric = ours.column.metric
+    try:
+        noise = Noise(normal=difference_se(left, right, metric))
+    except ValueError:
+        return []
+    noise += (ours.seed_noise or Noise()) + (theirs.seed_noise or Noise())
+    discordant = None
+    if len(left) == len(right) == 1:
+        paired = compare(left[0], right[0], metric)
+        discordant = (paired.b, paired.c, paired.p)
+    return [_Found(ours, theirs, noise, discordant)]
+
+
+def _pair(found: _Found, p: float, corrected: float, level: float) -> Pair:
+    ours, theirs = found.ours, found.theirs
+    return Pair(
+        ours.row,
+        ours.label,
+        theirs.label,
+        ours.column,
+        ours.group,
+        ours.n or 0,
+        (ours.seeds, theirs.seeds),
+        _published(ours, theirs),
+        found.difference,
+        found.noise.band(level),
+        p,
+        corrected,
+        found.discordant,
+    )
+
+
 def _published(ours: Cell, theirs: Cell) -> float | None:
-    numbers = [cell.published for cell in (ours, theirs)]
-    if not all(isinstance(number, (int, float)) for number in numbers):
-        return None
-    return float(numbers[0] or 0) - float(numbers[1] or 0)
-
-
-def _discordant(sides: Sequence[Sequence[Record]], column: Column) -> tuple[int, int, float] | None:
-    if any(len(side) != 1 for side in sides):
-        return None
-    paired = compare(sides[0][0], sides[1][0], column.metric)
-    return paired.b, paired.c, paired.p
+    ours_printed, theirs_printed = ours.published, theirs.published
+    if isinstance(ours_printed, (int, float)) and isinstance(theirs_printed, (int, float)):
+        return ours_printed - theirs_printed
+    return None

@@ -9,6 +9,7 @@ from experiments.spec import ArchitectureTable, Table
 from results.files import write_over
 from results.gather import Report, gather
 from results.records import Evidence
+from results.running import Live
 
 Page = str | bytes
 # Format -> its printer, imported when it is asked for: the pages of a report by their file names.
@@ -35,14 +36,16 @@ def render(
     evidence: Evidence,
     formats: Sequence[str] = tuple(FORMATS),
     records_link: str = "",
+    live: Live | None = None,
 ) -> dict[str, Page]:
     """Every page by its file name; text, or bytes where the format is binary. ValueError for an unknown format.
 
     `records_link`: what stands before a record's place in links to it; "" for pages without such links.
+    `live`: what is under way, for the formats that show it.
     """
     if unknown := [name for name in formats if name not in FORMATS | EXPORTS]:
         raise ValueError(f"format {unknown[0]!r} is none of {', '.join(FORMATS | EXPORTS)}")
-    report = gather(tables, evidence, records_link)
+    report = gather(tables, evidence, records_link, live)
     pages: dict[str, Page] = {}
     for name in formats:
         pages |= _printer(name)(report)
@@ -54,10 +57,12 @@ def write_reports(
     evidence: Evidence,
     out_dir: Path,
     formats: Sequence[str] = tuple(FORMATS),
+    live: Live | None = None,
 ) -> list[Path]:
     """Write the pages of `render` into `out_dir`, each at once or not at all; returns their paths."""
     paths = []
-    for name, page in render(tables, evidence, formats, link_to(evidence.root, out_dir)).items():
+    pages = render(tables, evidence, formats, link_to(evidence.root, out_dir), live)
+    for name, page in pages.items():
         write_over(out_dir / name, page)
         paths.append(out_dir / name)
     return paths

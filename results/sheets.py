@@ -12,8 +12,9 @@ from experiments.columns import PAPER_CONVENTION
 from experiments.spec import ArchitectureTable, Table
 from results.architecture import StageRow, stage_rows
 from results.cell import Cell
-from results.cells import grid
+from results.cells import grid, whole
 from results.deviations import footnote, notes
+from results.pairs import Pair, pairs
 from results.records import Evidence
 from results.trend import trends
 
@@ -49,7 +50,10 @@ class SheetRow:
 
 @dataclass(frozen=True)
 class Sheet:
-    """One table. `headings`: header lines from the top, the last one column by column; `footnotes`: text by number."""
+    """One table. `headings`: header lines from the top, the last one column by column; `footnotes`: text by number.
+
+    `pairs`: its rows against the first one, image by image, where the records allow it.
+    """
 
     name: str
     number: int
@@ -61,6 +65,7 @@ class Sheet:
     remarks: tuple[str, ...]
     mini: bool = False
     stages: tuple[StageRow, ...] = ()
+    pairs: tuple[Pair, ...] = ()
 
     @property
     def title(self) -> str:
@@ -96,6 +101,9 @@ def sheet(table: Table | ArchitectureTable, data: "pd.DataFrame", evidence: Evid
     rows = [_row(table, key, cells, footnotes) for key, cells in zip(page.index, lines, strict=True)]
     remarks = list(map(footnote, notes(table.name)))
     own = [r.footnote for r in table.rows if r.footnote and _is_marked(r.footnote, r.label)]
+    shown = [cell for cells in lines for cell in cells if cell]
+    is_whole = whole(table).rows == table.rows  # a part of the table says nothing about all of it
+    together = _as_a_whole(table, shown) if is_whole else []
     return Sheet(
         table.name,
         table.number,
@@ -104,8 +112,9 @@ def sheet(table: Table | ArchitectureTable, data: "pd.DataFrame", evidence: Evid
         _headings(table),
         tuple(rows),
         tuple(footnotes),
-        tuple(dict.fromkeys([*own, *table.footnotes, *remarks, *_about_rows(rows), *_as_a_whole(table, rows), LEGEND])),
+        tuple(dict.fromkeys([*own, *table.footnotes, *remarks, *_about_rows(rows), *together, LEGEND])),
         table.mini,
+        pairs=tuple(pairs(table, shown, evidence)) if is_whole else (),
     )
 
 
@@ -174,10 +183,10 @@ def _about_rows(rows: Sequence[SheetRow]) -> list[str]:
     return said
 
 
-def _as_a_whole(table: Table, rows: Sequence[SheetRow]) -> list[str]:
+def _as_a_whole(table: Table, shown: Sequence[Cell]) -> list[str]:
     """What the measured cells say together: how sharp they are, and whether a column is shifted."""
-    cells = [cell for row in rows for cell in row.cells if cell is not None and cell.tested]
-    if not cells or len(cells) < cells[0].tested:  # a part of the table says nothing about all of it
+    cells = [cell for cell in shown if cell.tested]
+    if not cells:
         return []
     losses = [cell.detectable for cell in cells if cell.detectable is not None]
     about = f"{min(losses):.1f}" if max(losses) - min(losses) < 0.1 else f"{min(losses):.1f} to {max(losses):.1f}"

@@ -1,10 +1,12 @@
-"""The disposable cluster of the tests that need one: brought up once, healed after each test."""
+"""What costs seconds and is brought up once: the disposable cluster, healed after each test, and the browser."""
 
 import os
 import subprocess
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from browser import launched
 
 from slurm.lab import Lab
 from slurm.lab.daemons import wait
@@ -44,3 +46,10 @@ def _cancelled(lab: Lab) -> bool:
     subprocess.run(["scancel", "--user", str(os.getuid())], env=environment, check=False, capture_output=True)
     queue = subprocess.run(["squeue", "--noheader"], env=environment, check=True, capture_output=True, text=True)
     return not queue.stdout.strip() and set(lab.states().values()) == {"idle"}
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """One headless Chromium for all tests that look at pages."""
+    with launched() as browser:
+        yield browser

@@ -36,7 +36,7 @@ def images(wrong: int, first: int = 0) -> list[bool]:
 
 def found(root: Path) -> list[Pair]:
     evidence = Evidence.load(root)
-    return pairs([TABLE], build([TABLE], evidence), evidence)
+    return pairs(TABLE, build([TABLE], evidence), evidence)
 
 
 def test_one_seed_a_side_by_hand(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -256,29 +255,9 @@ def hostile(text: str) -> Table:
     return Table(90, text, (column, PARAMS, FLOPS), (row,), row_header=text, footnotes=(f"remark {text}",))
 
 
-class Page(HTMLParser):
-    """Tags and text of a page as a browser sees them."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.text = ""
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        assert not [name for name, _ in attrs if name.startswith("on")]
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-
 @pytest.mark.parametrize("text", HOSTILE)
-def test_hostile_text_is_text_in_html_and_json(text: str) -> None:
-    pages = render([hostile(text)], NOWHERE)
-    page, harmless = Page(pages["index.html"]), Page(render([hostile("x")], NOWHERE)["index.html"])
-    assert page.tags == harmless.tags
-    assert text in page.text.replace("\r\n", "\n") or "\x07" in text
+def test_hostile_text_is_text_in_json(text: str) -> None:
+    pages = render([hostile(text)], NOWHERE, ("json",))
     assert json.loads(pages["tables.json"])["tables"][0]["cells"][0]["label"] == text
 
 
@@ -305,9 +284,9 @@ def test_any_text_is_text_in_markdown(text: str) -> None:
 
 def test_the_layout_is_the_accepted_one(tmp_path: Path) -> None:
     """Golden files hold layout only; after a wanted change: PYCONV_ACCEPT=1 pytest tests/test_report.py."""
-    pages = render([TABLE], evidence(tmp_path), ("md", "latex", "html"))
+    pages = render([TABLE], evidence(tmp_path), ("md", "latex"))
     golden = Path(__file__).parent / "golden"
-    for name in ("table90.md", "table90.tex", "index.html"):
+    for name in ("table90.md", "table90.tex"):
         if os.environ.get("PYCONV_ACCEPT"):
             (golden / name).write_text(pages[name], encoding="utf-8")
         assert pages[name] == (golden / name).read_text(encoding="utf-8"), (

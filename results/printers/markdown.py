@@ -13,6 +13,7 @@ from results.cell import Cell
 from results.claims import Sentence
 from results.gather import Report
 from results.links import record_url
+from results.pairs import HEADINGS, TITLE, explained
 from results.sheets import Sheet, SheetRow, lines_of
 from results.summary import Summary
 from results.words import MEANING, claim_word, tally
@@ -61,6 +62,8 @@ def body(sheet: Sheet, link: str) -> str:
     references = _references(sheet) if link else {}
     parts.append(_cells(sheet, references))
     parts.append("\n".join(f"* {_line(text)}" for text in sheet.remarks))
+    if sheet.pairs:
+        parts.append(_pairs(sheet))
     if sheet.conventions:
         parts.append(_conventions(sheet))
     parts.append(_seeds(sheet, references))
@@ -177,6 +180,12 @@ def _stages(sheet: Sheet) -> str:
 def _entry(entry: Entry) -> str:
     lines = [("&nbsp;&nbsp;" * indent) + escape(text) for indent, text in entry.lines]
     return "<br>".join(lines) + (f"<br>**× {entry.times}**" if entry.times else "")  # noqa: RUF001 (the paper's sign)
+
+
+def _pairs(sheet: Sheet) -> str:
+    rows = [[escape(text) for text in pair.line()] for pair in sheet.pairs]
+    compared = table(HEADINGS, rows, numbers_from=2)
+    return f"**{TITLE}**\n\n{_line(explained(sheet.pairs))}\n\n{compared}"
 
 
 def _conventions(sheet: Sheet) -> str:

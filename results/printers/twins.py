@@ -11,6 +11,7 @@ from results.cell import Cell
 from results.claims import Sentence
 from results.gather import Report
 from results.junit import printable
+from results.pairs import Pair
 from results.sheets import Sheet
 from results.words import MEANING
 
@@ -112,9 +113,20 @@ def _table(page: Sheet) -> dict[str, Any]:
         "caption": page.caption,
         "stages": [asdict(stage) for stage in page.stages],
         "cells": [_cell(cell, page) for row in page.rows for cell in row.cells if cell is not None],
+        "pairs": [_pair(pair) for pair in page.pairs],
         "footnotes": list(page.footnotes),
         "remarks": list(page.remarks),
     }
+
+
+def _pair(pair: Pair) -> dict[str, Any]:
+    numbers = {name: _plain(name, getattr(pair, name)) for name in ("published", "difference", "half", "p", "adjusted")}
+    place = {"row": pair.row, "group": pair.group, "column": pair.column.key, "baseline": pair.baseline}
+    discordant = None
+    if pair.discordant is not None:
+        row_only, baseline_only, p = pair.discordant
+        discordant = {"row_only": row_only, "baseline_only": baseline_only, "p": _plain("p", p)}
+    return {**place, "n": pair.n, "seeds": list(pair.seeds), **numbers, "word": pair.word, "mcnemar": discordant}
 
 
 def _cell(cell: Cell, page: Sheet) -> dict[str, Any]:

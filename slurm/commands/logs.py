@@ -55,18 +55,18 @@ def logs(
         return Board(Evidence.load(records), folder, look(folder)).rows(chosen, seeds or None)
 
     wanted = (unit for unit in _units(states()) if not failed or unit.state == "failed")
-    written = [found for unit in wanted if (found := _written(unit, folder, rank)) is not None]
-    if not written:
+    found = [one for unit in wanted if (one := written(unit, folder, rank)) is not None]
+    if not found:
         raise click.ClickException(f"{'nothing failed' if failed else 'nothing was submitted or run'} of {target}")
     if follow:
-        live = [one for one in written if one.unit.state in LIVE] or written
+        live = [one for one in found if one.unit.state in LIVE] or found
         if len(live) > 1:
             names = ", ".join(dict.fromkeys(one.name for one in live[:5]))
             raise click.UsageError(f"-f follows one job, and {len(live)} of {target} are there: {names}; name one row")
         key = live[0].unit.unit.key
         _follow(live[0], lambda: any(u.state in LIVE for u in _units(states()) if u.unit.key == key))
         return
-    for one in written:
+    for one in found:
         _print(one, lines, failed)
 
 
@@ -77,7 +77,7 @@ def _units(states: list[RowState]) -> Iterator[UnitState]:
 
 
 @dataclass(frozen=True)
-class _Written:
+class Written:
     """What the last job of `unit` wrote. `traces`: the folder that keeps why it failed."""
 
     unit: UnitState
@@ -87,12 +87,12 @@ class _Written:
     traces: Path
 
 
-def _written(unit: UnitState, runs: Path, rank: int) -> _Written | None:
+def written(unit: UnitState, runs: Path, rank: int) -> Written | None:
     """Where the logs of a submitted job are, or those of the last `pyconv run`; None when there is neither."""
     seed, place = unit.unit.experiment.seed, unit.place
     if place is not None:
         name = f"{', '.join(place.member.rows)} seed {seed}, {what(unit)}, job {unit.job_id}"
-        return _Written(unit, name, place.log("out", rank), place.log("err", rank), place.member.folder)
+        return Written(unit, name, place.log("out", rank), place.log("err", rank), place.member.folder)
     if unit.unit.protocol is not None and unit.state != "failed":  # the same process as the training's
         return None
     folder = run_folder(runs, unit.unit.experiment)
@@ -100,10 +100,10 @@ def _written(unit: UnitState, runs: Path, rank: int) -> _Written | None:
     if not outs:
         return None
     name = f"{unit.unit.experiment.name} seed {seed}, {what(unit)}, run here"
-    return _Written(unit, name, outs[-1], outs[-1].with_suffix(".err"), folder)
+    return Written(unit, name, outs[-1], outs[-1].with_suffix(".err"), folder)
 
 
-def _print(one: _Written, lines: int, failed: bool) -> None:
+def _print(one: Written, lines: int, failed: bool) -> None:
     unit = one.unit
     click.echo(f"== {one.name}: {unit.state}{f' ({unit.why})' if unit.why else ''}")
     error = traces.failed(one.traces)
@@ -116,7 +116,7 @@ def _print(one: _Written, lines: int, failed: bool) -> None:
             click.echo(line)
 
 
-def _follow(one: _Written, alive: Callable[[], bool]) -> None:
+def _follow(one: Written, alive: Callable[[], bool]) -> None:
     """Print what is appended to stdout and stderr, until the job no longer lives."""
     paths = [one.out, one.err]
     note(f"following {one.name}")

@@ -9,8 +9,9 @@ import click
 from results.report import BESIDE_OTHERS, EXPORTS, FORMATS, render, write_reports
 from slurm.commands import options
 from slurm.commands.into import fill
+from slurm.commands.under_way import live
 from slurm.console import note
-from slurm.selection import narrowed
+from slurm.selection import narrowed, rows
 
 
 class Formats(click.ParamType[tuple[str, ...]]):
@@ -46,6 +47,11 @@ class Formats(click.ParamType[tuple[str, ...]]):
     help="Fill a Markdown file between <!-- pyconv:table2 --> and <!-- /pyconv:table2 -->; several times.",
 )
 @click.option("--check", is_flag=True, help="With --into: write nothing, exit 1 when a block is not fresh.")
+@click.option(
+    "--runs",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Folder of checkpoints and logs: the page then shows what is under way there, too.",
+)
 @options.records
 @options.as_json
 def report(
@@ -55,6 +61,7 @@ def report(
     output: Path | None,
     into: tuple[Path, ...],
     check: bool,
+    runs: Path | None,
     records: Path,
     as_json: bool,
 ) -> None:
@@ -66,13 +73,14 @@ def report(
         raise click.UsageError(
             "--into fills Markdown files: leave out --output and other formats; --check goes with it"
         )
-    found = narrowed(options.selection(target, mini))
-    evidence = options.evidence(records)
+    selected = options.selection(target, mini)
+    found, evidence = narrowed(selected), options.evidence(records)
     if into:
         fill(into, found, evidence, check, as_json)
         return
+    moment = None if runs is None else live(rows(selected), evidence, runs)
     if output is not None:
-        written = write_reports(found, evidence, output, formats or tuple(FORMATS))
+        written = write_reports(found, evidence, output, formats or tuple(FORMATS), moment)
         if as_json:
             options.print_json({"written": [str(path) for path in written]})
         else:
@@ -81,7 +89,7 @@ def report(
     chosen = formats or (("json",) if as_json else ("md",))
     if len(chosen) != 1:
         raise click.UsageError("several formats need a folder: give --output DIR")
-    pages = render(found, evidence, chosen)
+    pages = render(found, evidence, chosen, live=moment)
     if any(isinstance(page, bytes) for page in pages.values()):
         raise click.UsageError(f"{chosen[0]} is not text: give --output DIR")
     if not pages:
