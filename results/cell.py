@@ -59,6 +59,11 @@ class Cell:
         return "/".join(part for part in (self.table, self.row, self.group, self.column.key) if part)
 
     @property
+    def noise(self) -> Noise:
+        """Of `measured` about its experiment: the test's evaluation and the spread over seeds; none for a count."""
+        return Noise(normal=self.se or 0.0) + (self.seed_noise or Noise())
+
+    @property
     def published_text(self) -> str:
         """As printed; "?" where our copy of the paper is not readable, nothing on a line that a user added."""
         if isinstance(self.published, str):

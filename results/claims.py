@@ -141,7 +141,7 @@ class Page:
             return self.published(place)
         if cell.measured is None:
             return Number(None, EXACT, cell.measured_text, cell.verdict or "PENDING")
-        return Number(cell.measured, Noise(normal=cell.se or 0.0) + (cell.seed_noise or EXACT), cell.measured_text)
+        return Number(cell.measured, cell.noise, cell.measured_text)
 
     def paired(self, left: Term | float, right: Term | float) -> Noise | None:
         """The noise of two measured error rates' difference on the same images; None: they are not paired."""

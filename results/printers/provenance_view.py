@@ -100,6 +100,8 @@ def cell_facts(cell: Cell) -> list[Fact]:
     """The number, what it is compared with, and how the verdict came about."""
     unit = cell.column.unit
     measured = f"{cell.measured_text} {unit}" if cell.measured is not None else cell.measured_text
+    if cell.values:
+        measured += f" ± {_number(cell.noise.band())} (95% interval)"
     printed = {"?": "not readable in our copy of the paper", "": "nothing", "-": "a dash"}
     return [
         ("published", "" if cell.mini else printed.get(cell.published_text, f"{cell.published_text} {unit}")),
