@@ -21,6 +21,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "cancel": ("slurm.commands.cancel:cancel", "Take jobs out of the queue; checkpoints stay."),
     "retry": ("slurm.commands.submit:retry", "Submit again what failed, by class of failure."),
     "report": ("slurm.commands.report:report", "Tables as they stand: Markdown, LaTeX, JSON, HTML."),
+    "archive": ("slurm.commands.archive:archive", "Everything behind a report in one file, and its check."),
     "lab": ("slurm.commands.lab:lab", "A disposable SLURM cluster on this machine."),
     "doctor": ("slurm.commands.doctor:doctor", "Is this machine fit, and what to do if not."),
     "data": ("slurm.commands.data:data", "Prepare the packaged images, check your own."),
