@@ -127,6 +127,7 @@ def _add_environment(crate: Any, environment: dict[str, Any]) -> dict[str, str]:
     machine = ("platform", "cpu", "cores", "device", "threads")
     about = {
         "name": ", ".join(f"{key} {value}" for key, value in known.items() if key not in machine) or "unknown software",
+        "softwareVersion": f"Python {known.get('python', 'unknown')}",
         "operatingSystem": known.get("platform", "unknown"),
         "processorRequirements": ", ".join(f"{key} {known[key]}" for key in machine[1:] if key in known) or "unknown",
         "subjectOf": {"@id": ENVIRONMENTS},

@@ -162,6 +162,15 @@ def test_a_license_and_a_day_are_stated_as_given(tmp_path: Path) -> None:
     assert "2026-11-30" in wrong.stderr
 
 
+def test_without_a_commit_there_is_no_day_rather_than_a_clock_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bundles, "commit_day", lambda: None)  # an installed package
+    path, _ = bundle(tmp_path, "table2/final")
+    root = next(entity for entity in json.loads(contents(path)[CRATE])["@graph"] if entity["@id"] == "./")
+    assert "datePublished" not in root
+
+
 def test_an_interrupted_bundle_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, _ = bundle(tmp_path, "table2/final")
     before = path.read_bytes()
