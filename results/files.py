@@ -10,6 +10,7 @@ import socket
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from pyconv.files import sync_folder
 
@@ -35,14 +36,25 @@ def write_once(path: Path, text: str, check: Callable[[str], object]) -> None:
 
 
 def write_over(path: Path, content: str | bytes) -> None:
-    """`path` holds `content` afterwards, or what it held before if that fails (OSError): for pages only.
+    """`path` holds `content` afterwards, or what it held before if that fails (OSError): for pages only."""
+    with writing_over(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextlib.contextmanager
+def writing_over(path: Path) -> Iterator[BinaryIO]:
+    """A new file that takes the name `path` when the block is over; if that fails `path` holds what it held before.
 
     A file that stood there keeps its permissions.
     """
     with _told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = _write_beside(path, content)
+        temporary = _beside(path)
         try:
+            with temporary.open("xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
             with contextlib.suppress(FileNotFoundError):
                 shutil.copymode(path, temporary)
             temporary.replace(path)
@@ -67,12 +79,17 @@ def _told(path: Path) -> Iterator[None]:
         raise OSError(error.errno, f"cannot write {path}: {error.strerror}; nothing was left behind") from error
 
 
-def _write_beside(path: Path, content: str | bytes) -> Path:
-    """The content in a new file of the same folder, synced. Its name is unique between hosts with equal process ids."""
-    temporary = path.with_name(f".{path.name}.{safe_name(socket.gethostname())}.{uuid.uuid4().hex}.tmp")
+def _beside(path: Path) -> Path:
+    """A new name in the same folder, unique between hosts with equal process ids."""
+    return path.with_name(f".{path.name}.{safe_name(socket.gethostname())}.{uuid.uuid4().hex}.tmp")
+
+
+def _write_beside(path: Path, text: str) -> Path:
+    """The text in a new file of the same folder, synced."""
+    temporary = _beside(path)
     try:
         with temporary.open("xb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
+            file.write(text.encode())
             file.flush()
             os.fsync(file.fileno())
     except OSError:

@@ -33,6 +33,13 @@ def code(folder: Path | None = None) -> dict[str, str | bool | None]:
     }
 
 
+def commit_day() -> str | None:
+    """The day of the checkout's commit (2026-11-30), in its author's time zone; None where `code` knows no commit."""
+    here = _checkout(None)
+    day = None if here is None else _git(here, "show", "--no-patch", "--format=%as", "HEAD")
+    return day.decode().strip() if day else None
+
+
 def difference(folder: Path | None = None) -> bytes:
     """What the checkout has beyond its commit: git's binary patch, then each untracked source; b"" for nothing."""
     here = _checkout(folder)

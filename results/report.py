@@ -1,7 +1,7 @@
 """Reports: every format of the same cells, the same bytes for the same records on any machine."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -59,13 +59,15 @@ def write_reports(
     formats: Sequence[str] = tuple(FORMATS),
     live: Live | None = None,
 ) -> list[Path]:
-    """Write the pages of `render` into `out_dir`, each at once or not at all; returns their paths."""
-    paths = []
-    pages = render(tables, evidence, formats, link_to(evidence.root, out_dir), live)
+    """Write the pages of `render` into `out_dir`; returns their paths."""
+    return write_pages(render(tables, evidence, formats, link_to(evidence.root, out_dir), live), out_dir)
+
+
+def write_pages(pages: Mapping[str, Page], out_dir: Path) -> list[Path]:
+    """Write `pages` into `out_dir`, each at once or not at all; returns their paths."""
     for name, page in pages.items():
         write_over(out_dir / name, page)
-        paths.append(out_dir / name)
-    return paths
+    return [out_dir / name for name in pages]
 
 
 def link_to(records: Path, out_dir: Path) -> str:

@@ -23,6 +23,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "report": ("slurm.commands.report:report", "Tables as they stand: Markdown, LaTeX, JSON, HTML."),
     "compare": ("slurm.commands.compare:compare", "Two folders of records, cell by cell."),
     "merge": ("slurm.commands.compare:merge", "Records of several machines into one folder."),
+    "archive": ("slurm.commands.archive:archive", "Everything behind a report in one file, and its check."),
     "lab": ("slurm.commands.lab:lab", "A disposable SLURM cluster on this machine."),
     "doctor": ("slurm.commands.doctor:doctor", "Is this machine fit, and what to do if not."),
     "data": ("slurm.commands.data:data", "Prepare the packaged images, check your own."),

@@ -1,13 +1,16 @@
 """`pyconv report`: the tables as they stand, rendered from records, never typed."""
 
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
-from results.report import BESIDE_OTHERS, EXPORTS, FORMATS, render, write_reports
+from results.report import BESIDE_OTHERS, EXPORTS, FORMATS, Page, link_to, render, write_pages
 from slurm.commands import options
+from slurm.commands.again import again
 from slurm.commands.into import fill
 from slurm.commands.under_way import live
 from slurm.console import note
@@ -48,19 +51,28 @@ class Formats(click.ParamType[tuple[str, ...]]):
 )
 @click.option("--check", is_flag=True, help="With --into: write nothing, exit 1 when a block is not fresh.")
 @click.option(
+    "--from",
+    "bundle",
+    type=click.Path(path_type=Path, exists=True),
+    help="Render a bundle of `pyconv archive`, a file or a folder: checked before; its TARGET unless one is given.",
+)
+@click.option(
     "--runs",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
     help="Folder of checkpoints and logs: the page then shows what is under way there, too.",
 )
 @options.records
 @options.as_json
+@click.pass_context
 def report(
+    ctx: click.Context,
     target: str,
     mini: bool,
     formats: tuple[str, ...] | None,
     output: Path | None,
     into: tuple[Path, ...],
     check: bool,
+    bundle: Path | None,
     runs: Path | None,
     records: Path,
     as_json: bool,
@@ -69,30 +81,50 @@ def report(
 
     Without --output one format is printed, Markdown unless --format or --json says another.
     """
-    if (check and not into) or (into and (output is not None or formats not in (None, ("md",)))):
-        raise click.UsageError(
-            "--into fills Markdown files: leave out --output and other formats; --check goes with it"
-        )
-    selected = options.selection(target, mini)
-    found, evidence = narrowed(selected), options.evidence(records)
+    given = {name for name in ctx.params if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    _fit_together(given, formats)
     if into:
-        fill(into, found, evidence, check, as_json)
+        fill(into, narrowed(options.selection(target, mini)), options.evidence(records), check, as_json)
         return
-    moment = None if runs is None else live(rows(selected), evidence, runs)
-    if output is not None:
-        written = write_reports(found, evidence, output, formats or tuple(FORMATS), moment)
-        if as_json:
-            options.print_json({"written": [str(path) for path in written]})
-        else:
-            note(f"{len(written)} pages in {output}" + (f": open {output / 'index.html'}" if not formats else ""))
-        return
-    chosen = formats or (("json",) if as_json else ("md",))
-    if len(chosen) != 1:
+    chosen = formats or (tuple(FORMATS) if output is not None else ("json",) if as_json else ("md",))
+    if output is None and len(chosen) != 1:
         raise click.UsageError("several formats need a folder: give --output DIR")
-    pages = render(found, evidence, chosen, live=moment)
+    if bundle is not None:
+        pages = again(bundle, (target, mini) if given & {"target", "mini"} else None, chosen)
+    else:
+        selected, evidence = options.selection(target, mini), options.evidence(records)
+        moment = None if runs is None else live(rows(selected), evidence, runs)
+        link = "" if output is None else link_to(evidence.root, output)
+        pages = render(narrowed(selected), evidence, chosen, link, moment)
+    if output is not None:
+        _write(pages, output, as_json)
+    else:
+        _print(pages, chosen[0])
+
+
+def _fit_together(given: set[str], formats: tuple[str, ...] | None) -> None:
+    """Refuse options that say two things."""
+    if ("check" in given and "into" not in given) or (
+        "into" in given and (given & {"output", "bundle", "runs"} or formats not in (None, ("md",)))
+    ):
+        raise click.UsageError("--into fills Markdown files: leave other outputs and formats out; --check goes with it")
+    if "bundle" in given and given & {"records", "runs"}:
+        raise click.UsageError("--from has records of its own: leave --records and --runs out")
+
+
+def _write(pages: Mapping[str, Page], output: Path, as_json: bool) -> None:
+    written = write_pages(pages, output)
+    if as_json:
+        options.print_json({"written": [str(path) for path in written]})
+    else:
+        index = output / "index.html"
+        note(f"{len(written)} pages in {output}" + (f": open {index}" if index in written else ""))
+
+
+def _print(pages: Mapping[str, Page], name: str) -> None:
     if any(isinstance(page, bytes) for page in pages.values()):
-        raise click.UsageError(f"{chosen[0]} is not text: give --output DIR")
+        raise click.UsageError(f"{name} is not text: give --output DIR")
     if not pages:
-        note(f"nothing was measured: there is no {chosen[0]} page")
-    shown = (str(page) for name, page in pages.items() if name not in BESIDE_OTHERS)
+        note(f"nothing was measured: there is no {name} page")
+    shown = (str(page) for file, page in pages.items() if file not in BESIDE_OTHERS)
     click.echo("\n".join(page.rstrip("\n") + "\n" for page in shown), nl=False)
