@@ -15,7 +15,8 @@ from experiments.spec import ArchitectureTable, Column, Experiment, Protocol, Pu
 from results.cell import MARK, Cell
 from results.compliance import check
 from results.deviations import footnote, known, notes
-from results.noise import evaluation_se, values_of
+from results.noise import Spread, evaluation_se, values_of
+from results.pools import Pools
 from results.records import CountRecord, Evidence, Record
 from results.together import judged, together
 from results.verdict import Judgement, count_verdict, printed
@@ -34,13 +35,15 @@ def build(chosen: Iterable[Table | ArchitectureTable], evidence: Evidence) -> li
     else is shown.
     """
     cells: list[Cell] = []
+    pools = Pools(evidence)
     for table in chosen:
         if isinstance(table, ArchitectureTable):
             cells += _architecture_cells(table, evidence)
         else:
             wanted = {table.target(row) for row in table.rows}
             full = whole(table)
-            found = together([_cell(full, row, column, value, evidence) for row, column, value in full.cells()])
+            made = [_cell(full, row, column, value, evidence) for row, column, value in full.cells()]
+            found = together(made, _spreads(full, pools))
             cells += [cell for cell in found if cell.target.removesuffix(f"/{cell.column.key}") in wanted]
     return cells
 
@@ -76,6 +79,15 @@ def grid(data: "pd.DataFrame", table: str) -> "pd.DataFrame":
     columns = list(dict.fromkeys(zip(page["group"], page["column"], strict=True)))
     wide = wide.reindex(index=list(dict.fromkeys(page["row"])), columns=columns)
     return wide.where(wide.notna(), None)
+
+
+def _spreads(table: Table, pools: Pools) -> dict[str, Spread | None]:
+    """The spread of runs like that of each cell of `table`, by the cell's target."""
+    return {
+        f"{table.target(row)}/{column.key}": pools.of(row.experiment, protocol, column)
+        for row, column, _ in table.cells()
+        if row.experiment is not None and (protocol := table.protocol(row, column)) is not None
+    }
 
 
 def _cell(table: Table, row: Row, column: Column, published: Published, evidence: Evidence) -> Cell:

@@ -13,10 +13,10 @@ with z and t_f the two-sided quantiles of `level`. Half-widths added as squares 
 every level (Banerjee, Sankhya 1960; `tests/test_noise.py` simulates it, down to two seeds). The p-value of delta is the
 level whose band ends at |delta|. Sums keep the smaller f, so that estimates may share a pool.
 
-**Spread.** Two or three seeds of one row say little about its spread (t_1 = 12.7, t_2 = 4.3), those of all rows of a
-table more: rows of one table share recipe, data and metric, so their seeds are pooled, s^2 = sum of squares / f with
-f = sum of (k_i - 1) over the rows, and t_f is used. A row that scatters more than the pool keeps its own larger s. A
-row of one seed takes the pool's s once f >= `ENOUGH`; otherwise its spread is assumed, and the verdict says so.
+**Spread.** Two or three seeds of one network say little about its spread (t_1 = 12.7, t_2 = 4.3), those of all networks
+that were trained by one recipe and tested alike say more (`results.pools`). They are pooled: s^2 = sum of squares / f
+with f = sum of (k_i - 1), and t_f is used. A network that scatters more than the pool keeps its own larger s. One seed
+alone takes the pool's s once f >= `ENOUGH`; otherwise its spread is assumed, and the verdict says so.
 """
 
 from collections.abc import Iterable, Sequence

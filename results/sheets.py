@@ -52,7 +52,8 @@ class SheetRow:
 class Sheet:
     """One table. `headings`: header lines from the top, the last one column by column; `footnotes`: text by number.
 
-    `pairs`: its rows against the first one, image by image, where the records allow it.
+    `together`: what its measured cells say as a whole against the printed ones. `pairs`: its rows against the first
+    one, image by image, where the records allow it.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Sheet:
     remarks: tuple[str, ...]
     mini: bool = False
     stages: tuple[StageRow, ...] = ()
+    together: tuple[str, ...] = ()
     pairs: tuple[Pair, ...] = ()
 
     @property
@@ -103,7 +105,6 @@ def sheet(table: Table | ArchitectureTable, data: "pd.DataFrame", evidence: Evid
     own = [r.footnote for r in table.rows if r.footnote and _is_marked(r.footnote, r.label)]
     shown = [cell for cells in lines for cell in cells if cell]
     is_whole = whole(table).rows == table.rows  # a part of the table says nothing about all of it
-    together = _as_a_whole(table, shown) if is_whole else []
     return Sheet(
         table.name,
         table.number,
@@ -112,8 +113,9 @@ def sheet(table: Table | ArchitectureTable, data: "pd.DataFrame", evidence: Evid
         _headings(table),
         tuple(rows),
         tuple(footnotes),
-        tuple(dict.fromkeys([*own, *table.footnotes, *remarks, *_about_rows(rows), *together, LEGEND])),
+        tuple(dict.fromkeys([*own, *table.footnotes, *remarks, *_about_rows(rows), LEGEND])),
         table.mini,
+        together=tuple(_as_a_whole(table, shown)) if is_whole else (),
         pairs=tuple(pairs(table, shown, evidence)) if is_whole else (),
     )
 

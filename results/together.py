@@ -1,19 +1,22 @@
-"""The measured cells of a table, judged together: seeds pooled by column, one family of tests (`results.verdict`)."""
+"""The measured cells of a table, judged together: one family of tests (`results.verdict`)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from results.cell import Cell
 from results.deviations import footnote, known
 from results.holm import adjusted, levels
-from results.noise import LEVEL, of_seeds, pooled
+from results.noise import LEVEL, Spread, of_seeds
 from results.power import detectable
 from results.verdict import Judgement, compared, measured_verdict
 
 
-def together(cells: list[Cell]) -> list[Cell]:
-    """The cells of one table with the verdicts of its measurements, which are one family of tests."""
-    cells = [_compared(cell, cells) for cell in cells]
+def together(cells: Sequence[Cell], spreads: Mapping[str, Spread | None]) -> list[Cell]:
+    """The cells of one table with the verdicts of its measurements, which are one family of tests.
+
+    `spreads`: target of a cell -> the spread of runs like its own, of all seeds there are (`results.pools`).
+    """
+    cells = [_compared(cell, spreads.get(cell.target)) for cell in cells]
     tests = {number: cell.test for number, cell in enumerate(cells) if cell.test is not None}
     p = [test.p for test in tests.values()]
     for (number, test), own, corrected, level in zip(tests.items(), p, adjusted(p), levels(p, LEVEL), strict=True):
@@ -41,13 +44,12 @@ def judged(cell: Cell, judgement: Judgement) -> Cell:
     )
 
 
-def _compared(cell: Cell, table: Sequence[Cell]) -> Cell:
-    """The cell with its noise, from the seeds of all rows of its column, and its test against the printed number."""
+def _compared(cell: Cell, spread: Spread | None) -> Cell:
+    """The cell with its noise and its test against the printed number."""
     if not cell.values:
         return cell
-    pool = pooled(other.values for other in table if other.column == cell.column and other.seeds)
-    cell = replace(cell, seed_noise=of_seeds(cell.values, cell.column, pool))
+    cell = replace(cell, seed_noise=of_seeds(cell.values, cell.column, spread))
     if cell.mini or not isinstance(cell.published, (int, float)):
         return cell
     assert cell.n is not None
-    return replace(cell, test=compared(cell.values, cell.se, cell.n, cell.published, cell.column, pool))
+    return replace(cell, test=compared(cell.values, cell.se, cell.n, cell.published, cell.column, spread))

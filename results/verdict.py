@@ -88,7 +88,7 @@ def compared(
 ) -> Delta:
     """The mean of the seeds' `values` (printed unit; tests with `se` on `n` images) against the printed number.
 
-    `pool`: the spread of the seeds of all rows of the table.
+    `pool`: the spread of all seeds of the recipe.
     """
     mean = fmean(values)
     same = printed(mean * column.scale, column) == printed(published * column.scale, column)
@@ -124,4 +124,4 @@ def _seeds(values: Sequence[float], column: Column, pool: Spread | None) -> str:
         return f"{seeds}; a re-run's standard deviation is assumed to be {RERUN_SD[column.noise]:.2f}"
     if pool is None or pool.degrees == k - 1:
         return seeds
-    return f"{seeds}; spread {pool.sd:.2f} from the table's seeds ({pool.degrees} degrees of freedom)"
+    return f"{seeds}; spread {pool.sd:.2f} from all seeds of the recipe ({pool.degrees} degrees of freedom)"

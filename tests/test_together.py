@@ -14,7 +14,7 @@ from experiments.spec import Column, Row, Table
 from pyconv.architectures import resnet
 from results.cell import Cell
 from results.cells import build, frame
-from results.noise import RERUN_SD, binomial_se
+from results.noise import RERUN_SD, Noise, binomial_se, pooled
 from results.records import Evidence
 from results.sheets import sheet
 from results.together import together
@@ -35,6 +35,12 @@ def measured(row: str, column: Column, published: float, values: np.ndarray) -> 
     return replace(cell, values=tuple(map(float, values)), seeds=len(values), n=N, se=se)
 
 
+def judge(cells: list[Cell]) -> list[Cell]:
+    """As `results.cells` does with the seeds of all rows of a column."""
+    pools = {column.key: pooled(cell.values for cell in cells if cell.column == column) for column in (TOP1, TOP5)}
+    return together(cells, {cell.target: pools[cell.column.key] for cell in cells})
+
+
 def table(generator: np.random.Generator, seeds: int, lost: float = 0.0, rows: int = 8) -> list[Cell]:
     """Two columns of `rows` rows, ours `lost` points worse; test images are drawn anew for every run."""
     cells = []
@@ -51,7 +57,7 @@ def table(generator: np.random.Generator, seeds: int, lost: float = 0.0, rows: i
 def test_one_or_more_false_verdicts_in_a_table_stay_under_the_stated_rate(seeds: int) -> None:
     """Sixteen truly equal cells: without the correction every third table has a false one (1 - 0.95^16 = 56%)."""
     generator, trials = np.random.default_rng(seeds), 250
-    found = [[cell.verdict for cell in together(table(generator, seeds))] for _ in range(trials)]
+    found = [[cell.verdict for cell in judge(table(generator, seeds))] for _ in range(trials)]
     allowed = 0.05 + 3 * sqrt(0.05 * 0.95 / trials)
     assert sum("WORSE" in verdicts or "BETTER" in verdicts for verdicts in found) / trials <= allowed
     assert sum("WORSE" in verdicts for verdicts in found) / trials <= 0.025 + 3 * sqrt(0.025 * 0.975 / trials)
@@ -66,18 +72,18 @@ def test_the_detectable_loss_is_seen_in_four_of_five(seeds: int) -> None:
     generator, trials, seen = np.random.default_rng(7), 150, 0
     for _ in range(trials):
         cells = table(generator, seeds)
-        loss = together(cells)[0].detectable
+        loss = judge(cells)[0].detectable
         assert loss is not None
         shifted = np.array(cells[0].values) + loss
         cells[0] = measured("r0", TOP1, float(cells[0].published), shifted)
-        seen += together(cells)[0].verdict == "WORSE"
+        seen += judge(cells)[0].verdict == "WORSE"
     assert 0.8 - 3 * sqrt(0.16 / trials) <= seen / trials <= (0.8 if seeds == 1 else 0.88) + 3 * sqrt(0.16 / trials)
 
 
 def test_verdict_band_and_p_values_agree() -> None:
     generator = np.random.default_rng(3)
     for lost in (0.0, 0.7, 1.4):
-        cells = together(table(generator, 2, lost))
+        cells = judge(table(generator, 2, lost))
         for cell in cells:
             assert cell.tested == 16
             assert cell.delta is not None
@@ -97,7 +103,7 @@ def shifted_tables(lost: float, trials: int, seeds: int = 1) -> float:
     generator = np.random.default_rng(11)
     worse = 0
     for _ in range(trials):
-        cells = together(table(generator, seeds, lost))
+        cells = judge(table(generator, seeds, lost))
         top1 = trends(the_page(cells), cells)[0]
         worse += top1.verdict == "WORSE"
     return worse / trials
@@ -111,7 +117,7 @@ def test_half_a_point_lost_by_every_row_is_seen_as_a_whole_where_no_cell_shows_i
 
 def test_a_trend_by_hand() -> None:
     """Two rows off by +0.4 and +0.6: the mean 0.5, its error sqrt(E1^2 + E2^2) / 2."""
-    cells = together([measured(f"r{i}", TOP1, 22.0, np.array([22.0 + d])) for i, d in enumerate((0.4, 0.6))])
+    cells = judge([measured(f"r{i}", TOP1, 22.0, np.array([22.0 + d])) for i, d in enumerate((0.4, 0.6))])
     (trend,) = trends(the_page(cells), cells)
     errors = [22.4 * 77.6 / N + 22 * 78 / N + 2 * RUN_SD**2, 22.6 * 77.4 / N + 22 * 78 / N + 2 * RUN_SD**2]
     assert (trend.rows, trend.delta) == (2, pytest.approx(0.5))
@@ -123,7 +129,7 @@ def test_cells_of_other_test_sets_have_no_trend() -> None:
     """Images that the paper did not test on are an error that all rows share: it does not average out."""
     cells = [measured(f"r{i}", TOP1, 22.0, np.array([24.0])) for i in range(3)]
     cells = [replace(cell, n=10_000) for cell in cells]
-    assert trends(the_page(cells), together(cells)) == []
+    assert trends(the_page(cells), judge(cells)) == []
 
 
 def test_a_verdict_does_not_depend_on_the_rows_that_are_shown(tmp_path: Path) -> None:
@@ -143,7 +149,24 @@ def test_a_verdict_does_not_depend_on_the_rows_that_are_shown(tmp_path: Path) ->
     alone = replace(part, number=91)  # a table of its own
     assert build([alone], found)[0].verdict == "WORSE"
     cells = build([TABLE2], found)
-    remarks = sheet(TABLE2, frame(cells), found).remarks
+    remarks = sheet(TABLE2, frame(cells), found).together
     assert any("16 measured cells are tested together" in text for text in remarks)
     assert any("all 8 measured rows together" in text for text in remarks)
-    assert not any("tested together" in text for text in sheet(part, frame(whole), found).remarks)
+    assert not any("tested together" in text for text in sheet(part, frame(whole), found).together)
+
+
+def test_seeds_of_the_recipe_count_wherever_they_stand(tmp_path: Path) -> None:
+    """Five seeds of Table 3's ResNeXt-101 tell how far Table 2's rows scatter: the same recipe, tested alike."""
+    protocol = TABLE2.columns[0].protocol
+    table3 = TABLES[3]
+    assert protocol is not None
+    assert isinstance(table3, Table)
+    final, other = TABLE2.row("final").experiment, table3.row("resnext", "101").experiment
+    assert final is not None
+    assert other is not None
+    save(tmp_path, final, protocol, errors=(22.3, 6.2))
+    for seed, top1 in enumerate((21.0, 21.1, 21.2, 21.3, 21.4)):
+        save(tmp_path, replace(other, seed=seed), protocol, errors=(top1, 5.6))
+    (cell,) = [c for c in build([TABLE2], Evidence.load(tmp_path)) if c.target == "table2/final/top1_err"]
+    assert cell.seed_noise == Noise(student=pytest.approx(sqrt(0.1 / 4)), degrees=4)  # squares 0.04 0.01 0 0.01 0.04
+    assert "one seed; spread 0.16 from all seeds of the recipe (4 degrees of freedom)" in cell.reason

@@ -103,7 +103,7 @@ def test_seeds_use_the_t_interval() -> None:
     assert "3 seeds" in judged.reason
 
 
-def test_the_seeds_of_the_table_sharpen_a_row_s_interval_and_it_says_so() -> None:
+def test_the_seeds_of_the_recipe_sharpen_a_row_s_interval_and_it_says_so() -> None:
     """Three seeds with 16 degrees of freedom behind them: t = 2.120 instead of 4.303."""
     judged = judge(22.0, 22.3, 22.6, se=0.2, pool=Spread(0.25, 16))
     theirs = (22.12 * 77.88 / 50_000) ** 0.5

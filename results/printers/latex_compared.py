@@ -19,7 +19,7 @@ def body(sheet: Sheet) -> rows.Body:
 def notes(sheet: Sheet) -> list[rows.Note]:
     """Footnotes, how to read the lines, and the remarks of the sheet."""
     reading = [] if sheet.mini else [("", _reading(sheet))]
-    return [*rows.numbered(sheet), *reading, *(("", text) for text in sheet.remarks)]
+    return [*rows.numbered(sheet), *reading, *(("", text) for text in (*sheet.together, *sheet.remarks))]
 
 
 def delta(cell: Cell | None) -> Entry:

@@ -61,7 +61,7 @@ def body(sheet: Sheet, link: str) -> str:
         parts.append(_stages(sheet))
     references = _references(sheet) if link else {}
     parts.append(_cells(sheet, references))
-    parts.append("\n".join(f"* {_line(text)}" for text in sheet.remarks))
+    parts.append("\n".join(f"* {_line(text)}" for text in (*sheet.together, *sheet.remarks)))
     if sheet.pairs:
         parts.append(_pairs(sheet))
     if sheet.conventions:

@@ -115,6 +115,7 @@ def _table(page: Sheet) -> dict[str, Any]:
         "cells": [_cell(cell, page) for row in page.rows for cell in row.cells if cell is not None],
         "pairs": [_pair(pair) for pair in page.pairs],
         "footnotes": list(page.footnotes),
+        "together": list(page.together),
         "remarks": list(page.remarks),
     }
 

@@ -1,0 +1,29 @@
+"""Seeds that say together how far runs of one recipe scatter: those of every network trained and tested alike."""
+
+from collections import defaultdict
+
+from experiments.spec import Column, Experiment, Protocol, digest, digest_resolved
+from results.noise import Spread, pooled
+from results.records import Evidence
+
+
+class Pools:
+    """The spread (`results.noise`) of each recipe under each protocol, of all trainings in the evidence.
+
+    Whatever table they stand in: ResNet-50's seeds count for Tables 2 and 3, and a verdict does not depend on the rest
+    of its page.
+    """
+
+    def __init__(self, evidence: Evidence) -> None:
+        self._seeds: dict[tuple[str, str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+        recipes: dict[str, str] = {}
+        for record in evidence.records.values():
+            recipe = recipes.setdefault(record.family, digest_resolved(record.experiment["recipe"]))
+            protocol = digest_resolved(record.protocol)
+            for name, metric in record.metrics.items():
+                self._seeds[recipe, protocol, name][record.family].append(metric.value)
+
+    def of(self, experiment: Experiment, protocol: Protocol, column: Column) -> Spread | None:
+        """The spread of `column.metric` in the printed unit; None where no network has two seeds."""
+        found = pooled(self._seeds[digest(experiment.recipe), digest(protocol), column.metric].values())
+        return None if found is None else Spread(found.sd / column.scale, found.degrees)
