@@ -48,7 +48,7 @@ class Trend:
         }
         return (
             f"{name}, all {self.rows} measured rows together: {self.delta:+.{digits}f} on average with a band of "
-            f"+-{self.band:.{digits}f}, {words[self.verdict]}."
+            f"±{self.band:.{digits}f}, {words[self.verdict]}."
         )
 
 

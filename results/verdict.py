@@ -106,7 +106,7 @@ def measured_verdict(
     if delta.same_digits:
         return Judgement("MATCH", f"the printed digits ({told})", delta.value, band)
     digits = max(2, column.decimals)
-    size = f"{delta.value:+.{digits}f} with a band of +-{band:.{digits}f}"
+    size = f"{delta.value:+.{digits}f} with a band of ±{band:.{digits}f}"
     if abs(delta.value) <= band:
         reason = f"{size}: agrees within the noise, which is all it says ({told})"
         return Judgement("INCONCLUSIVE", reason, delta.value, band)

@@ -13,6 +13,7 @@ from latex_pages import columns, everything_measured, lines, parts, printed, row
 from test_report import HOSTILE, NEW, NOWHERE, OLD, TABLE, evidence, hostile
 
 from experiments import tables
+from experiments.claims import CLAIMS
 from experiments.spec import Row, Table
 from results.gather import Report, gather
 from results.printers import latex, latex_emphasis, latex_numbers, latex_text
@@ -72,7 +73,8 @@ def test_text_is_printed_as_meant(text: str, source: str) -> None:
 
 
 def test_every_line_has_a_cell_a_column(measured: dict[str, str], pending: dict[str, str]) -> None:
-    tabular = [page for pages in (measured, pending) for page in pages.values() if r"\begin{tabular}" in page]
+    tables_of = [{name: page for name, page in pages.items() if name != "claims.tex"} for pages in (measured, pending)]
+    tabular = [page for pages in tables_of for page in pages.values() if r"\begin{tabular}" in page]
     tabular += [page for text in HOSTILE for page in latex.pages(gather([hostile(text)], NOWHERE)).values()][:2]
     assert len(tabular) == 2 * (2 * 10 + 3) + 2
     for page in tabular:
@@ -80,6 +82,18 @@ def test_every_line_has_a_cell_a_column(measured: dict[str, str], pending: dict[
         found = [width(line) for line in [*header, *lines(page)] if line.endswith(r"\\")]
         assert set(found) == {columns(page)}, page
         assert page.isascii()
+
+
+def test_the_sentences_have_a_table_of_their_own(measured: dict[str, str]) -> None:
+    rows = [line for line in measured["claims.tex"].splitlines() if line.startswith(r"\raggedright") and "&" in line]
+    assert len(rows) == len({claim.key.split("/")[0] for claim in CLAIMS}) == 25
+    for line in rows:
+        sentence, on_printed, on_measured = parts(line)
+        assert sentence.endswith(")")
+        assert "pending" not in on_printed
+        assert on_measured
+    assert any("both hold" in parts(line)[1] for line in rows)
+    assert r"\input{claims}" in measured["tables.tex"]
 
 
 def test_hostile_text_adds_no_cell_and_no_line() -> None:
@@ -252,12 +266,12 @@ def test_the_same_records_give_the_same_pages(tmp_path: Path) -> None:
 
 
 def test_the_command_prints_tables_that_can_be_input(tmp_path: Path) -> None:
-    """Both views, each a float; what belongs into a folder beside them stays out."""
+    """Both views and the sentences, each a float; what belongs into a folder beside them stays out."""
     told = CliRunner().invoke(cli, ["report", "table2", "--format", "latex", "--records", str(tmp_path)])
     assert told.exit_code == 0
-    assert told.stdout.count(r"\begin{tabular}") == 2
+    assert told.stdout.count(r"\begin{tabular}") == 3
     assert r"\documentclass" not in told.stdout
     assert r"\newcommand" not in told.stdout
     CliRunner().invoke(cli, ["report", "table2", "--format", "latex", "--output", str(tmp_path / "out")])
     written = {path.name for path in (tmp_path / "out").iterdir()}
-    assert written == {"table2.tex", "table2-paper.tex", *BESIDE_OTHERS}
+    assert written == {"table2.tex", "table2-paper.tex", "claims.tex", *BESIDE_OTHERS}

@@ -3,7 +3,7 @@
 `table2.tex` compares: the published numbers, below them the measured ones and their deltas. `table2-paper.tex` is laid
 out as printed, one line a row, and holds what was measured here; what is pending is a dash there, never a published
 number. Both are floats to be read by `\\input` into any document with the packages of `preamble.tex`; `macros.tex` has
-the numbers for the running text, `tables.tex` is a document of all tables.
+the numbers for the running text, `claims.tex` the paper's sentences, `tables.tex` is a document of all tables.
 """
 
 from collections.abc import Callable
@@ -18,6 +18,7 @@ from results.printers.latex_numbers import OPTIONS
 from results.printers.latex_rows import Body
 from results.printers.latex_text import Tex, escape
 from results.sheets import Sheet
+from results.words import tally
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -28,7 +29,7 @@ TEMPLATES = Path(__file__).parents[1] / "templates"
 
 
 def pages(report: Report) -> dict[str, str]:
-    """`table<n>.tex` of every table, `table<n>-paper.tex` of those of the paper, and what belongs to all of them.
+    """`table<n>.tex` of every table, `table<n>-paper.tex` of those of the paper, `claims.tex`, and what belongs to all.
 
     A mini table has no second view: it is one line a row already, and no table of a paper.
     """
@@ -37,10 +38,14 @@ def pages(report: Report) -> dict[str, str]:
         found[f"{sheet.name}.tex"] = compared(sheet)
         if not sheet.mini:
             found[f"{sheet.name}-paper.tex"] = as_printed(sheet)
+    if report.sentences:
+        found["claims.tex"] = _templates().get_template("claims.tex.j2").render(sentences=report.sentences, tally=tally)
     return found | {
         "preamble.tex": _templates().get_template("preamble.tex.j2").render(),
         "macros.tex": _templates().get_template("macros.tex.j2").render(macros=macros(report)),
-        "tables.tex": _templates().get_template("tables.tex.j2").render(sheets=report.sheets, tex=Tex),
+        "tables.tex": _templates()
+        .get_template("tables.tex.j2")
+        .render(sheets=report.sheets, claims=bool(report.sentences), tex=Tex),
     }
 
 
