@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from experiments.spec import ArchitectureTable
-from results.records import Evidence
+from results.evidence import Evidence
 
 PENDING = "not counted yet"
 

@@ -9,7 +9,8 @@ from typing import Any
 from experiments.spec import ArchitectureTable, Table
 from results import junit
 from results.compliance import Check, Status, check
-from results.records import Evidence, Record
+from results.evidence import Evidence
+from results.records import Record
 
 STATUSES: tuple[Status, ...] = ("kept", "departs", "not checkable", "not trained here")
 

@@ -31,7 +31,7 @@ _SCRIPT = """
 import sys
 from pathlib import Path
 from experiments import tables
-from results.records import Evidence
+from results.evidence import Evidence
 from results.report import write_reports
 write_reports(tables(), Evidence.load(Path(sys.argv[1])), Path(sys.argv[2]), sys.argv[3].split(","))
 if "torch" in sys.modules:

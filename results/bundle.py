@@ -17,10 +17,10 @@ from results import bundle_layout as layout
 from results.bundle_layout import BundleError, Member, json_text
 from results.bundle_zip import write_zip
 from results.crate import Title, crate_text
+from results.evidence import Evidence
 from results.files import writing_over
 from results.inventory import data_manifests, environments, placed
 from results.provenance import code, commit_day
-from results.records import Evidence
 from results.report import render
 from results.specs import specs
 

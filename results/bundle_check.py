@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 from results import bundle_layout as layout
 from results.bundle_layout import BundleError, Member, name_problems, read_manifest, shown
 from results.bundle_zip import BROKEN, listed, write_zip
-from results.records import Evidence
+from results.evidence import Evidence
 from results.specs import check_specs
 
 _CHUNK = 1 << 20

@@ -15,9 +15,10 @@ from experiments.spec import ArchitectureTable, Column, Experiment, Protocol, Pu
 from results.cell import MARK, Cell
 from results.compliance import check
 from results.deviations import footnote, known, notes
+from results.evidence import Evidence
 from results.noise import Spread, evaluation_se, values_of
 from results.pools import Pools
-from results.records import CountRecord, Evidence, Record
+from results.records import CountRecord, Record
 from results.together import judged, together
 from results.verdict import Judgement, count_verdict, printed
 

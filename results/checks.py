@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+LARGEST = 2**63  # numbers of evidence are smaller, and so finite
+
 
 class RecordError(ValueError):
     """A file or a record is no evidence: which file, which field, and what would be right."""
@@ -86,13 +88,13 @@ def _is_sound(value: Any) -> bool:
         elif kind is str:
             if not one.isascii():
                 return False
-        elif one is not None and not -(2**63) < one < 2**63:
+        elif one is not None and not -LARGEST < one < LARGEST:
             return False
     return True
 
 
 def _find_unsound(value: object, where: str) -> None:
-    if isinstance(value, (int, float)) and not abs(value) < 2**63:
+    if isinstance(value, (int, float)) and not abs(value) < LARGEST:
         raise RecordError(f"{where}{short(value)} is no number of evidence; numbers are finite")
     if isinstance(value, str) and not value.isascii() and value.encode(errors="replace").decode() != value:
         raise RecordError(f"{where}{short(value)} is no text: half of a surrogate pair is in it")

@@ -28,10 +28,10 @@ from experiments.claims import CLAIMS, Claim, Difference, Layers, Ratio, Term
 from experiments.claims import Cell as Place
 from experiments.spec import ArchitectureTable, Table
 from results.cell import Cell
+from results.evidence import Evidence
 from results.holm import levels
 from results.noise import LEVEL, Noise, of_published
 from results.paired import difference_se
-from results.records import Evidence
 from results.verdict import Verdict
 
 EXACT = Noise()

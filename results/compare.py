@@ -17,9 +17,10 @@ from experiments.spec import ArchitectureTable, Table
 from results.cell import Cell
 from results.cells import COUNT_METRICS, build
 from results.differences import difference
+from results.evidence import Evidence
 from results.holm import adjusted
 from results.origins import gathered
-from results.records import AnyRecord, Evidence, Record
+from results.records import AnyRecord, Record
 from results.repeats import in_common, repeated
 
 FAMILY_ERROR = 0.05

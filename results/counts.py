@@ -11,7 +11,8 @@ from experiments.columns import FLOPS, PARAMS
 from experiments.spec import ArchitectureTable, Column, Published, Row, Table, digest, resolved
 from pyconv.architectures import Network
 from results import provenance
-from results.records import AlreadyRecorded, CountRecord, Evidence, count_path, write
+from results.evidence import Evidence
+from results.records import AlreadyRecorded, CountRecord, count_path, write
 
 Progress = Callable[[int, int, str], None]
 Key = tuple[str, tuple[int, ...]]

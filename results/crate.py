@@ -12,8 +12,9 @@ from typing import Any
 
 from experiments.spec import digest_resolved
 from results.bundle_layout import CRATE, ENVIRONMENTS, MANIFEST, RECORDS, REPORT, SPECS, Member
+from results.evidence import Evidence
 from results.inventory import placed
-from results.records import CountRecord, Evidence, Record
+from results.records import CountRecord, Record
 
 VERSION = "1.1"
 PROFILE = "https://w3id.org/ro/wfrun/process/0.5"

@@ -8,7 +8,7 @@ from experiments.spec import ArchitectureTable, Table
 from results.cell import Cell
 from results.cells import build, frame
 from results.claims import Sentence, evaluate
-from results.records import Evidence
+from results.evidence import Evidence
 from results.running import Live
 from results.sheets import Sheet, sheet
 from results.summary import Summary, summarise

@@ -16,10 +16,10 @@ from pathlib import Path
 
 from experiments import tables as paper
 from experiments.spec import ArchitectureTable, Table
+from results.evidence import Evidence
 from results.files import write_over
 from results.gather import gather
 from results.printers import markdown
-from results.records import Evidence
 from results.report import link_to
 
 WHOLE = ("claims", "summary")  # what can only be said of all tables together

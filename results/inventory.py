@@ -4,7 +4,8 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from results.records import CountRecord, Evidence, Record
+from results.evidence import Evidence
+from results.records import CountRecord, Record
 
 
 def placed(evidence: Evidence) -> list[tuple[str, Record | CountRecord]]:

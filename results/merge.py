@@ -17,12 +17,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from results.evidence import Evidence
 from results.files import AlreadyRecorded, safe_name
 from results.origins import commit, contradictions, one_line
 from results.records import (
     AnyRecord,
     CountRecord,
-    Evidence,
     Record,
     RecordError,
     candidates,

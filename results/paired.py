@@ -13,9 +13,10 @@ from math import comb, sqrt
 from typing import TYPE_CHECKING, Any
 
 from experiments.spec import Column, Row, Table
+from results.evidence import Evidence
 from results.noise import LEVEL, normal_quantile
 from results.outcomes import unpack, wrong
-from results.records import Evidence, Record
+from results.records import Record
 
 if TYPE_CHECKING:
     import numpy as np

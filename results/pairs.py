@@ -13,10 +13,10 @@ from typing import Literal
 
 from experiments.spec import Column, Table
 from results.cell import Cell
+from results.evidence import Evidence
 from results.holm import adjusted, levels
 from results.noise import LEVEL, Noise
 from results.paired import compare, difference_se
-from results.records import Evidence
 
 Word = Literal["better", "worse", "within the noise"]
 TITLE = "Against the first row, image by image"

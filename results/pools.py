@@ -3,8 +3,8 @@
 from collections import defaultdict
 
 from experiments.spec import Column, Experiment, Protocol, digest, digest_resolved
+from results.evidence import Evidence
 from results.noise import Spread, pooled
-from results.records import Evidence
 
 
 class Pools:

@@ -12,13 +12,12 @@ overwriting, so the first of several writers wins. Files that are torn, tampered
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from experiments.spec import Experiment, Protocol, digest, digest_resolved, family, fingerprint
+from experiments.spec import Experiment, Protocol, digest, digest_resolved, family
 from pyconv.architectures import Network
 from results.files import AlreadyRecorded, safe_name, write_once
 from results.validation import RecordError, check_count, check_record
@@ -27,7 +26,6 @@ __all__ = [
     "RECORD_SCHEMA",
     "AlreadyRecorded",
     "CountRecord",
-    "Evidence",
     "Metric",
     "Record",
     "RecordError",
@@ -143,7 +141,7 @@ def released_path(root: Path, experiment: Experiment, protocol: Protocol, sha256
 
 def count_path(root: Path, network: Network, input_size: tuple[int, ...]) -> Path:
     """Where the counts of `network` at `input_size` ((C, H, W) or (C, T, H, W)) belong, whatever the label was."""
-    ending = f"-{digest(network)}-{_size(input_size)}.json"
+    ending = f"-{digest(network)}-{size_text(input_size)}.json"
     path = root / "counts" / f"{safe_name(network.name)}{ending}"
     return path if path.exists() else next(iter(sorted(path.parent.glob(f"*{ending}"))), path)
 
@@ -167,10 +165,11 @@ def write_text(text: str, path: Path) -> Path:
 
 def read(path: Path) -> AnyRecord:
     """The record in the file `path`. Raises RecordError naming file, field and what would be right."""
-    return parse(_text(path), path)
+    return parse(text_of(path), path)
 
 
-def _text(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """The text of a file. Raises RecordError where there is none."""
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
@@ -230,88 +229,6 @@ def _migrated(content: dict[str, Any], path: Path) -> dict[str, Any]:
     return {**content, "outcomes": {}, "observed": {}}
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """Every valid record under `root`, by its place; `problems`: files that are not evidence, and why.
-
-    `released`: records of weights that were not trained here; no training counts as done because of them.
-    """
-
-    root: Path
-    records: Mapping[str, Record] = field(default_factory=dict)
-    counts: Mapping[str, CountRecord] = field(default_factory=dict)
-    released: Mapping[str, Record] = field(default_factory=dict)
-    problems: tuple[str, ...] = ()
-
-    @classmethod
-    def load(cls, root: Path | None = None) -> "Evidence":
-        """Read every record under `root` (default: `default_root()`); a missing folder is no evidence, not an error."""
-        root = default_root() if root is None else root
-        records: dict[str, Record] = {}
-        counts: dict[str, CountRecord] = {}
-        released: dict[str, Record] = {}
-        problems: list[str] = []
-        known: set[tuple[str, ...]] = set()
-        for path in candidates(root):
-            place = path.relative_to(root).as_posix()
-            if (told := place.encode(errors="replace").decode()) != place:
-                problems.append(f"{told}: the name is not UTF-8 text, no page could show it; rename file or folder")
-                continue
-            try:
-                record = _read_evidence(path, known)
-            except RecordError as error:
-                problems.append(str(error).replace(str(path), place))
-                continue
-            if isinstance(record, Record):
-                (released if record.released else records)[place] = record
-            else:
-                counts[place] = record
-        return cls(root, records, counts, released, tuple(problems))
-
-    def measurement(self, experiment: Experiment, protocol: Protocol) -> Record | None:
-        """The record of exactly this run (its seed included) under exactly this protocol."""
-        wanted = fingerprint(experiment)
-        return next((r for r in self.seeds(experiment, protocol) if r.fingerprint == wanted), None)
-
-    def seeds(self, experiment: Experiment, protocol: Protocol) -> list[Record]:
-        """The records of this run and of those that differ from it in the seed only, by seed."""
-        return list(self._measurements.get((family(experiment), digest(protocol)), []))
-
-    def from_files(self, experiment: Experiment, protocol: Protocol) -> list[Record]:
-        """The records of weights that were not trained here, of this run's network and recipe, in their places' order.
-
-        They stand for no seed, so those of the family's other seeds are among them.
-        """
-        wanted = (family(experiment), digest(protocol))
-        return [r for _, r in sorted(self.released.items()) if (r.family, digest_resolved(r.protocol)) == wanted]
-
-    def count(self, network: Network, input_size: tuple[int, ...] | None = None) -> CountRecord | None:
-        """The counts of `network` at `input_size` (default: its own)."""
-        return self._networks.get((digest(network), _size(input_size or network.input_size)))
-
-    def place(self, record: AnyRecord) -> str:
-        """The path under `root` of a record of this evidence."""
-        return self._places[id(record)]
-
-    @cached_property
-    def _places(self) -> dict[int, str]:
-        return {id(record): place for place, record in self._all()}
-
-    def _all(self) -> list[tuple[str, AnyRecord]]:
-        return [*self.records.items(), *self.released.items(), *self.counts.items()]
-
-    @cached_property
-    def _measurements(self) -> dict[tuple[str, str], list[Record]]:
-        groups: dict[tuple[str, str], list[Record]] = {}
-        for record in sorted(self.records.values(), key=lambda record: record.seed):
-            groups.setdefault((record.family, digest_resolved(record.protocol)), []).append(record)
-        return groups
-
-    @cached_property
-    def _networks(self) -> dict[tuple[str, str], CountRecord]:
-        return {(count.network_digest, _size(count.input_size)): count for count in self.counts.values()}
-
-
 def candidates(root: Path) -> list[Path]:
     """The files under `root` that must be records: `.json`, and what `write` moved aside (`.invalid`) to be told."""
     found = sorted(path for path in root.rglob("*.json*") if path.suffix in (".json", ".invalid"))
@@ -321,20 +238,9 @@ def candidates(root: Path) -> list[Path]:
 def identity(record: AnyRecord) -> tuple[str, ...]:
     """What was measured: records of one identity measure one thing, wherever they lie and whatever they found."""
     if isinstance(record, CountRecord):
-        return record.network_digest, _size(record.input_size)
+        return record.network_digest, size_text(record.input_size)
     weights = (str(record.checkpoint["sha256"]),) if record.released else ()
     return record.fingerprint, digest_resolved(record.protocol), *weights
-
-
-def _read_evidence(path: Path, known: set[tuple[str, ...]]) -> AnyRecord:
-    """The record at `path`; refuses one that was moved aside, is incomplete, or measures again what is in `known`."""
-    if path.suffix == ".invalid":
-        raise RecordError(f"{path}: was found torn or invalid and moved aside; delete it when it has been looked at")
-    record = evidence_in(_text(path), path)
-    if (measured := identity(record)) in known:
-        raise RecordError(f"{path}: a second record of one measurement; keep the right one of the two folders")
-    known.add(measured)
-    return record
 
 
 def evidence_in(text: str, path: Path) -> AnyRecord:
@@ -351,7 +257,7 @@ def evidence_in(text: str, path: Path) -> AnyRecord:
 def _check_place(record: AnyRecord, path: Path) -> None:
     """The path must say what the content says; only the label in front of the identity is free."""
     if isinstance(record, CountRecord):
-        ending = f"-{record.network_digest}-{_size(record.input_size)}.json"
+        ending = f"-{record.network_digest}-{size_text(record.input_size)}.json"
         right = path.parent.name == "counts" and path.name.endswith(ending)
         wanted = f"counts/<name>{ending}"
     else:
@@ -387,6 +293,6 @@ def _json(text: str, path: Path) -> dict[str, Any]:
     return content
 
 
-def _size(input_size: Sequence[int]) -> str:
+def size_text(input_size: Sequence[int]) -> str:
     """(3, 224, 224) -> "224x224"; clips "16x224x224": the colour channels are always three and left out."""
     return "x".join(map(str, input_size[1:]))

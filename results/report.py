@@ -6,9 +6,9 @@ from importlib import import_module
 from pathlib import Path
 
 from experiments.spec import ArchitectureTable, Table
+from results.evidence import Evidence
 from results.files import write_over
 from results.gather import Report, gather
-from results.records import Evidence
 from results.running import Live
 
 Page = str | bytes

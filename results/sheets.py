@@ -14,8 +14,8 @@ from results.architecture import StageRow, stage_rows
 from results.cell import Cell
 from results.cells import grid, whole
 from results.deviations import footnote, notes
+from results.evidence import Evidence
 from results.pairs import Pair, pairs
-from results.records import Evidence
 from results.trend import trends
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from experiments.columns import PAPER_CONVENTION
 from experiments.spec import ArchitectureTable, Table
 from results import deviations
 from results.counts import Key, Printed, Progress, architectures, printed_counts, record_counts
-from results.records import CountRecord, Evidence
+from results.evidence import Evidence
+from results.records import CountRecord
 from results.verdict import Judgement, count_verdict
 from results.verification import Cell, Verification
 

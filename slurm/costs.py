@@ -18,7 +18,7 @@ from experiments import mini
 from experiments.spec import Experiment, Protocol
 from pyconv.architectures import Network
 from pyconv.recipe import Recipe, micro_batch_size
-from results.records import Evidence
+from results.evidence import Evidence
 from slurm.plan import PlannedJob
 from slurm.profile import Profile
 

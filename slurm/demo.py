@@ -15,8 +15,9 @@ from experiments.columns import PAPER_CONVENTION
 from experiments.mini import mini_table
 from experiments.spec import Row, Table
 from results.counts import record_counts
+from results.evidence import Evidence
 from results.files import write_over
-from results.records import Evidence, default_root
+from results.records import default_root
 from results.report import write_reports
 from results.verification import Cell, Verification
 from results.verify import verify

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from experiments.spec import Experiment, Protocol, Row, Table, fingerprint
-from results.records import Evidence
+from results.evidence import Evidence
 from slurm.job import trained
 from slurm.selection import Skip, protocols, seeded, tasks_here
 

@@ -8,7 +8,7 @@ from typing import get_args
 
 import pyconv.tasks
 from experiments.spec import ArchitectureTable, Experiment, Protocol, Row, Table, Task, fingerprint
-from results.records import Evidence
+from results.evidence import Evidence
 
 Selected = tuple[Table | ArchitectureTable, Row | None]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from experiments.spec import Experiment, Protocol, Row, Table, family
-from results.records import Evidence
+from results.evidence import Evidence
 from slurm import failures, traces
 from slurm.job import trained, unit_folder
 from slurm.live import Known

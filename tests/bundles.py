@@ -14,7 +14,7 @@ from pyconv.architectures import pyconvresnet, resnet
 from results.bundle import About, Made, make
 from results.bundle_layout import MANIFEST, Member, manifest
 from results.bundle_zip import write_zip
-from results.records import Evidence
+from results.evidence import Evidence
 from slurm.selection import narrowed
 
 FINAL = imagenet(pyconvresnet(50))

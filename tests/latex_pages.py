@@ -10,7 +10,8 @@ from evidence import save
 
 from experiments import tables
 from experiments.spec import Experiment, Protocol, Table
-from results.records import Evidence, Metric
+from results.evidence import Evidence
+from results.records import Metric
 
 HERE = Path(__file__).parent
 PUBLISHED: dict[str, Any] = yaml.safe_load((HERE / "data" / "published.yaml").read_text())

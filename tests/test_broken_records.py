@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from experiments import tables
-from results.records import Evidence
+from results.evidence import Evidence
 from results.report import EXPORTS, FORMATS, render
 
 EXAMPLES = Path(__file__).parent / "examples" / "records"

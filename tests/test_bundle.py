@@ -22,7 +22,7 @@ from results import bundle as bundles
 from results.bundle import About, make, used
 from results.bundle_check import opened
 from results.bundle_layout import CRATE, MANIFEST, RECORDS_LINK, BundleError
-from results.records import Evidence
+from results.evidence import Evidence
 from results.report import render
 from results.specs import differences, specs
 from slurm.cli import cli

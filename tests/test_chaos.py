@@ -20,7 +20,8 @@ import pytest
 import tiny
 from submitit.core.utils import pickle_load
 
-from results.records import Evidence, Record
+from results.evidence import Evidence
+from results.records import Record
 from slurm import cluster, traces
 from slurm.job import Job
 from slurm.lab import Lab

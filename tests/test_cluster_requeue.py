@@ -10,7 +10,7 @@ import pytest
 import tiny
 
 from pyconv.checkpoints import load_weights, weights_digest
-from results.records import Evidence
+from results.evidence import Evidence
 from slurm import cluster, traces
 from slurm.job import Job
 from slurm.profile import Profile

@@ -16,9 +16,10 @@ from experiments.recipes import imagenet
 from experiments.spec import Column, Experiment, Row, Table
 from pyconv.architectures import pyconvresnet, resnet
 from results.compare import Compared, Comparison, compare
+from results.evidence import Evidence
 from results.holm import adjusted
 from results.printers.comparison import FORMATS
-from results.records import Evidence, Metric, count_path, record_path, write
+from results.records import Metric, count_path, record_path, write
 
 TOP1 = Column("top1_err", "top-1", "top1_err", "lower", noise="binomial", protocol=CROP)
 FLOPS = Column("flops", "GFLOPs", "flops", "lower", unit="G", scale=1e9)

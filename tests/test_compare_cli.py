@@ -15,7 +15,7 @@ from evidence import EXPERIMENT, save
 
 from experiments import tables
 from experiments.spec import Table
-from results.records import Evidence
+from results.evidence import Evidence
 from slurm.cli import cli
 
 

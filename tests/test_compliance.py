@@ -26,7 +26,8 @@ from results.audit import audit
 from results.cell import MARK
 from results.cells import build
 from results.compliance import Check, Departure, check
-from results.records import Evidence, Record, RecordError, record_path, released_path, write
+from results.evidence import Evidence
+from results.records import Record, RecordError, record_path, released_path, write
 from results.report import render
 from slurm import cli as command_line
 

@@ -15,6 +15,7 @@ from test_report import NEW, NOWHERE, OLD, TABLE, TOP1
 from experiments import TABLES, tables
 from experiments.spec import Table
 from results.cell import Cell
+from results.evidence import Evidence
 from results.gather import gather
 from results.printers.curves import Figure, figures
 from results.printers.panels import (
@@ -30,7 +31,6 @@ from results.printers.panels import (
     _step,
     points,
 )
-from results.records import Evidence
 
 
 def drawn(found: Evidence, table: Table = TABLE) -> list[Figure]:

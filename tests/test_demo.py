@@ -11,7 +11,8 @@ from click.testing import CliRunner
 
 from experiments import TABLES
 from experiments.mini import mini_table
-from results.records import Evidence, default_root
+from results.evidence import Evidence
+from results.records import default_root
 from slurm import demo, profile
 from slurm.cli import cli
 

@@ -18,7 +18,7 @@ import pytest
 import tiny
 
 from results.compliance import check
-from results.records import Evidence
+from results.evidence import Evidence
 from slurm import traces
 from slurm.distributed import Seat, seat
 from slurm.job import Job

@@ -17,7 +17,8 @@ from experiments.mini import mini_table
 from pyconv.checkpoints import export_released, load_released, save_released, save_weights
 from pyconv.tasks.imagenet import evaluate
 from results import cells, report
-from results.records import Evidence, RecordError, encode, parse, read, released_path, write
+from results.evidence import Evidence
+from results.records import RecordError, encode, parse, read, released_path, write
 from slurm import selection
 from slurm.cli import cli
 from slurm.commands.eval import one_network

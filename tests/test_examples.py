@@ -16,7 +16,7 @@ import pytest
 from experiments import tables
 from experiments.spec import Table
 from results.bench_report import make
-from results.records import Evidence
+from results.evidence import Evidence
 from results.report import EXPORTS, FORMATS, Page, render
 
 EXAMPLES = Path(__file__).parent / "examples" / "records"

@@ -19,8 +19,9 @@ from experiments.protocols import CROP320, SINGLE_SCALE
 from experiments.recipes import ade20k, imagenet
 from experiments.spec import Column, Row, Table
 from pyconv.architectures import pyconvresnet, resnet, segnet
+from results.evidence import Evidence
 from results.gather import gather
-from results.records import Evidence, Metric, released_path, write
+from results.records import Metric, released_path, write
 from results.report import EXPORTS, FORMATS, render, write_reports
 from results.verdict import Verdict
 from slurm.cli import cli

@@ -15,9 +15,9 @@ from test_report import HOSTILE, NEW, NOWHERE, OLD, TABLE, evidence, hostile
 from experiments import tables
 from experiments.claims import CLAIMS
 from experiments.spec import Row, Table
+from results.evidence import Evidence
 from results.gather import Report, gather
 from results.printers import latex, latex_emphasis, latex_numbers, latex_text
-from results.records import Evidence
 from results.report import BESIDE_OTHERS
 from slurm.cli import cli
 

@@ -13,9 +13,9 @@ from test_report import HOSTILE, NOWHERE, hostile
 
 from experiments import tables
 from experiments.spec import Table
+from results.evidence import Evidence
 from results.gather import Report, gather
 from results.printers import latex
-from results.records import Evidence
 
 pytestmark = [
     pytest.mark.slow,

@@ -17,10 +17,11 @@ from experiments import tables
 from experiments.recipes import imagenet
 from experiments.spec import Column, Row, Table
 from pyconv.architectures import pyconvresnet, resnet
+from results.evidence import Evidence
 from results.gather import gather
 from results.links import one_folder_down, record_url
 from results.printers import markdown
-from results.records import Evidence, released_path, write
+from results.records import released_path, write
 from results.report import render, write_reports
 
 OLD, NEW = imagenet(resnet(50)), imagenet(pyconvresnet(50))

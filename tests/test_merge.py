@@ -12,9 +12,10 @@ from evidence import CROP, EXPERIMENT, counted, measurement, save, save_count
 from experiments.spec import family
 from pyconv.architectures import resnet
 from results import merge as module
+from results.evidence import Evidence
 from results.files import AlreadyRecorded
 from results.merge import MergeError, Step, merge
-from results.records import Evidence, count_path, record_path, write
+from results.records import count_path, record_path, write
 
 RELEASED = {"source": "released", "sha256": "b" * 64, "file": "r50.pth", "layout": "the authors'", "epochs": None}
 

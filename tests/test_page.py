@@ -16,9 +16,10 @@ from test_report import HOSTILE, NEW, NOWHERE, OLD, TABLE, evidence, hostile
 from experiments import TABLES, tables
 from experiments.spec import Table
 from pyconv.architectures import pyconvresnet
+from results.evidence import Evidence
 from results.gather import gather
 from results.printers.provenance_view import WHOLE
-from results.records import Evidence, Record
+from results.records import Record
 from results.report import render
 from results.running import Live, Running
 

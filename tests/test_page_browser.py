@@ -16,8 +16,8 @@ from experiments import tables
 from experiments.protocols import CROP224
 from experiments.recipes import imagenet
 from pyconv.architectures import resnext
+from results.evidence import Evidence
 from results.gather import Report, gather
-from results.records import Evidence
 from results.report import write_reports
 from results.running import Live, Running
 

@@ -12,10 +12,10 @@ from experiments.recipes import imagenet
 from experiments.spec import Column, Row, Table
 from pyconv.architectures import pyconvresnet, resnet
 from results.cells import build
+from results.evidence import Evidence
 from results.noise import RERUN_SD, Noise
 from results.pairs import Pair, pairs
 from results.power import power
-from results.records import Evidence
 
 N = 50_000
 TOP1 = Column("top1_err", "top-1", "top1_err", "lower", noise="binomial", protocol=CROP)

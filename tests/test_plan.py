@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from experiments import TABLES, trainings
 from experiments.spec import Experiment, Protocol, Task, fingerprint
 from experiments.targets import find
-from results.records import Evidence
+from results.evidence import Evidence
 from slurm import cli, selection, weights
 from slurm import plan as planning
 from slurm.job import run_folder

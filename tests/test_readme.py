@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from experiments import tables
+from results.evidence import Evidence
 from results.inject import inject
-from results.records import Evidence
 from slurm.cli import VERBS, cli
 
 ROOT = Path(__file__).parent.parent

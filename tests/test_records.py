@@ -24,10 +24,10 @@ from hypothesis import strategies as st
 from experiments.spec import Protocol, family
 from pyconv.architectures import resnet
 from results import provenance
+from results.evidence import Evidence
 from results.outcomes import pack, unpack
 from results.records import (
     AlreadyRecorded,
-    Evidence,
     Metric,
     Record,
     RecordError,

@@ -23,8 +23,9 @@ from pyconv.architectures import pyconvresnet, pyconvresnet3d, resnet
 from results import architecture
 from results.cell import Cell
 from results.cells import build, frame, grid
+from results.evidence import Evidence
 from results.printers import markdown
-from results.records import Evidence, Metric, count_path, encode, record_path, write
+from results.records import Metric, count_path, encode, record_path, write
 from results.report import BESIDE_OTHERS, REFRESH, render, stale, write_reports
 from results.sheets import sheet
 
@@ -334,7 +335,7 @@ def test_the_same_records_give_the_same_bytes_without_torch(tmp_path: Path) -> N
     evidence(tmp_path)
     script = (
         "import sys, hashlib; from pathlib import Path; from experiments import tables\n"
-        "from results.records import Evidence; from results.report import render\n"
+        "from results.evidence import Evidence; from results.report import render\n"
         "pages = render([*tables(), *tables(mini=True)], Evidence.load(Path(sys.argv[1])))\n"
         "assert 'torch' not in sys.modules\n"
         "print(hashlib.sha256(repr(sorted(pages.items())).encode()).hexdigest())\n"

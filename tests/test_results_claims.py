@@ -14,7 +14,7 @@ from experiments.spec import Column, Experiment, Row, Table
 from pyconv.architectures import pyconvresnet, resnet
 from results.cells import build
 from results.claims import Judged, Sentence, evaluate
-from results.records import Evidence
+from results.evidence import Evidence
 
 TOP1 = Column("top1_err", "top-1", "top1_err", "lower", noise="binomial", protocol=CROP)
 PARAMS = Column("params", "params", "params", "lower", unit="M", scale=1e6)

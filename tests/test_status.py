@@ -10,7 +10,7 @@ import pytest
 import tiny
 
 from experiments.spec import Experiment, family
-from results.records import Evidence
+from results.evidence import Evidence
 from slurm import status, submissions, traces, weights
 from slurm.job import run_folder, unit_folder
 from slurm.live import Known

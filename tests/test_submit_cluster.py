@@ -18,7 +18,7 @@ from experiments import TABLES
 from experiments.mini import mini_table
 from experiments.spec import Experiment
 from pyconv.checkpoints import load_weights, weights_digest
-from results.records import Evidence
+from results.evidence import Evidence
 from slurm import asked, cluster, queue, send, submissions, traces
 from slurm.job import run_folder, unit_folder
 from slurm.live import Known, look

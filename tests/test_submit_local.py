@@ -14,7 +14,7 @@ import cloudpickle
 import pytest
 import tiny
 
-from results.records import Evidence
+from results.evidence import Evidence
 from slurm import profile, submit
 from slurm.job import Job
 from slurm.live import Known

@@ -14,8 +14,8 @@ from experiments.spec import Column, Row, Table
 from pyconv.architectures import resnet
 from results.cell import Cell
 from results.cells import build, frame
+from results.evidence import Evidence
 from results.noise import RERUN_SD, Noise, binomial_se, pooled
-from results.records import Evidence
 from results.sheets import sheet
 from results.together import together
 from results.trend import trends

@@ -22,10 +22,10 @@ from experiments.recipes import imagenet
 from experiments.spec import Column, Row, Table
 from pyconv.architectures import pyconvresnet, resnet
 from results.cell import Cell
+from results.evidence import Evidence
 from results.gather import Report, gather
 from results.junit import printable
 from results.printers import twins
-from results.records import Evidence
 from results.report import render
 from slurm.cli import cli
 
@@ -149,7 +149,7 @@ def test_two_processes_write_the_same_bytes_without_torch(tmp_path: Path) -> Non
     measured(tmp_path)
     script = (
         "import sys, hashlib; from pathlib import Path; from experiments import tables\n"
-        "from results.records import Evidence; from results.report import EXPORTS, render\n"
+        "from results.evidence import Evidence; from results.report import EXPORTS, render\n"
         "pages = render([*tables(), *tables(mini=True)], Evidence.load(Path(sys.argv[1])), tuple(EXPORTS), '../r/')\n"
         "assert 'torch' not in sys.modules\n"
         "print(sorted(pages), hashlib.sha256(repr(sorted(pages.items())).encode()).hexdigest())\n"
@@ -172,7 +172,7 @@ def test_two_processes_write_the_same_bytes_without_torch(tmp_path: Path) -> Non
 def test_without_pyarrow_the_extra_is_named_and_csv_works(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     script = (
         "import sys; sys.modules['pyarrow'] = None; from pathlib import Path; from experiments import tables\n"
-        "from results.records import Evidence; from results.report import render\n"
+        "from results.evidence import Evidence; from results.report import render\n"
         "assert render(tables(), Evidence.load(Path('nowhere')), ('csv',))['cells.csv'].count('\\r\\n') > 300\n"
         "render(tables(), Evidence.load(Path('nowhere')), ('parquet',))\n"
     )

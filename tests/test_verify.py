@@ -15,7 +15,8 @@ from experiments.spec import Table, digest
 from pyconv.architectures import pyconvresnet
 from results import deviations
 from results.counts import printed_counts
-from results.records import CountRecord, Evidence, count_path, read, write
+from results.evidence import Evidence
+from results.records import CountRecord, count_path, read, write
 from results.verification import Cell, Verification
 from results.verify import record_counts, verify
 
@@ -314,7 +315,7 @@ def test_importing_verify_loads_no_torch() -> None:
 def test_verifying_everything_stays_in_its_time(tmp_path: Path, recount: bool, seconds: int) -> None:
     """Processor time, import of torch included: what the wall clock shows on an idle machine."""
     code = (
-        "import sys, time, experiments; from pathlib import Path; from results.records import Evidence; "
+        "import sys, time, experiments; from pathlib import Path; from results.evidence import Evidence; "
         "from results.verify import verify; "
         f"found = verify(experiments.tables(), Evidence.load(Path(sys.argv[1])), recount={recount}); "
         "assert found.summary['pairs'] == {'MATCH': 50, 'DEVIATION': 1}; print(time.process_time())"

@@ -38,7 +38,7 @@ from pyconv.models import build
 from pyconv.models.context import NonLocal, SqueezeExcitation
 from pyconv.models.segmentation import PPM, PyConvPH
 from pyconv.pyramid import PYRAMIDS, Pyramid
-from results.records import Evidence
+from results.evidence import Evidence
 from results.verification import Cell
 from results.verify import record_counts, verify
 

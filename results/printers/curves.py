@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from results.cell import Cell
+from results.evidence import Evidence
 from results.gather import Report
 from results.printers.panels import Panel, extent_of, network, panel
-from results.records import Evidence
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from math import ceil, floor
 from statistics import fmean
 
 from results.cell import MARK, Cell
-from results.records import Evidence, Record
+from results.evidence import Evidence
+from results.records import Record
 
 # What is drawn, and the key of it in a history's entries.
 POINTS = {"train": "train_top1_err", "validation": "top1_err"}

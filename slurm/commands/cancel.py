@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from experiments.spec import Row, Table
-from results.records import Evidence
+from results.evidence import Evidence
 from slurm import submissions
 from slurm.asked import ask
 from slurm.commands import options

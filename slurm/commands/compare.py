@@ -7,11 +7,11 @@ import click
 
 from results.compare import Comparison
 from results.compare import compare as compared
+from results.evidence import Evidence
 from results.merge import Merge, MergeError
 from results.merge import merge as merged
 from results.origins import one_line
 from results.printers.comparison import FORMATS
-from results.records import Evidence
 from slurm.commands import options
 from slurm.console import note
 from slurm.selection import narrowed

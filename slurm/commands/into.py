@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from experiments.spec import ArchitectureTable, Table
-from results.records import Evidence
+from results.evidence import Evidence
 from slurm.commands import options
 from slurm.console import note
 

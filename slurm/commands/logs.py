@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from results.records import Evidence
+from results.evidence import Evidence
 from slurm import traces
 from slurm.commands import options
 from slurm.commands.status import what

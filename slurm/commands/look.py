@@ -9,8 +9,8 @@ from tabulate import tabulate
 
 from experiments.spec import ArchitectureTable, Row, Table, family, fingerprint, resolved
 from results import cells
+from results.evidence import Evidence
 from results.paired import Paired, with_baseline
-from results.records import Evidence
 from slurm.commands import options
 from slurm.selection import narrowed, protocols, state
 

@@ -9,7 +9,8 @@ import click
 from click.shell_completion import CompletionItem
 
 from experiments import targets
-from results.records import Evidence, default_root
+from results.evidence import Evidence
+from results.records import default_root
 from slurm import profile as profiles
 from slurm.console import note
 from slurm.selection import Selected

@@ -10,7 +10,7 @@ from typing import Any
 import click
 from tabulate import tabulate
 
-from results.records import Evidence
+from results.evidence import Evidence
 from slurm.commands import options
 from slurm.console import duration, note
 from slurm.live import look

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import click
 
-from results.records import Evidence
+from results.evidence import Evidence
 from slurm.commands import options
 from slurm.console import note
 from slurm.costs import totals

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from experiments.spec import Row, Table, fingerprint
-from results.records import Evidence
+from results.evidence import Evidence
 from results.running import Live, Running
 from slurm.commands.logs import written
 from slurm.commands.status import line

@@ -9,7 +9,7 @@ import click
 from experiments.spec import ArchitectureTable, Table
 from results import verify as counts
 from results.audit import audit
-from results.records import Evidence
+from results.evidence import Evidence
 from results.verification import Verification
 from slurm.commands import options
 from slurm.console import Progress, note

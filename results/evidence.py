@@ -1,0 +1,129 @@
+"""All the evidence under one folder: every valid record by its place, and the files that are none, with the reason."""
+
+import gc
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from experiments.spec import Experiment, Protocol, digest, digest_resolved, family, fingerprint
+from pyconv.architectures import Network
+from results.records import (
+    AnyRecord,
+    CountRecord,
+    Record,
+    RecordError,
+    candidates,
+    default_root,
+    evidence_in,
+    identity,
+    size_text,
+    text_of,
+)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Every valid record under `root`, by its place; `problems`: files that are not evidence, and why.
+
+    `released`: records of weights that were not trained here; no training counts as done because of them.
+    """
+
+    root: Path
+    records: Mapping[str, Record] = field(default_factory=dict)
+    counts: Mapping[str, CountRecord] = field(default_factory=dict)
+    released: Mapping[str, Record] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+
+    @classmethod
+    def load(cls, root: Path | None = None) -> "Evidence":
+        """Read every record under `root` (default: `default_root()`); a missing folder is no evidence, not an error."""
+        root = default_root() if root is None else root
+        found: dict[str, AnyRecord] = {}
+        problems: list[str] = []
+        known: set[tuple[str, ...]] = set()
+        with _no_collector():
+            for path in candidates(root):
+                place = path.relative_to(root).as_posix()
+                if (told := place.encode(errors="replace").decode()) != place:
+                    problems.append(f"{told}: the name is not UTF-8 text, no page could show it; rename file or folder")
+                    continue
+                try:
+                    found[place] = _read_evidence(path, known)
+                except RecordError as error:
+                    problems.append(str(error).replace(str(path), place))
+        runs = {place: record for place, record in found.items() if isinstance(record, Record)}
+        return cls(
+            root,
+            {place: record for place, record in runs.items() if not record.released},
+            {place: record for place, record in found.items() if isinstance(record, CountRecord)},
+            {place: record for place, record in runs.items() if record.released},
+            tuple(problems),
+        )
+
+    def measurement(self, experiment: Experiment, protocol: Protocol) -> Record | None:
+        """The record of exactly this run (its seed included) under exactly this protocol."""
+        wanted = fingerprint(experiment)
+        return next((r for r in self.seeds(experiment, protocol) if r.fingerprint == wanted), None)
+
+    def seeds(self, experiment: Experiment, protocol: Protocol) -> list[Record]:
+        """The records of this run and of those that differ from it in the seed only, by seed."""
+        return list(self._measurements.get((family(experiment), digest(protocol)), []))
+
+    def from_files(self, experiment: Experiment, protocol: Protocol) -> list[Record]:
+        """The records of weights that were not trained here, of this run's network and recipe, in their places' order.
+
+        They stand for no seed, so those of the family's other seeds are among them.
+        """
+        wanted = (family(experiment), digest(protocol))
+        return [r for _, r in sorted(self.released.items()) if (r.family, digest_resolved(r.protocol)) == wanted]
+
+    def count(self, network: Network, input_size: tuple[int, ...] | None = None) -> CountRecord | None:
+        """The counts of `network` at `input_size` (default: its own)."""
+        return self._networks.get((digest(network), size_text(input_size or network.input_size)))
+
+    def place(self, record: AnyRecord) -> str:
+        """The path under `root` of a record of this evidence."""
+        return self._places[id(record)]
+
+    @cached_property
+    def _places(self) -> dict[int, str]:
+        return {id(record): place for place, record in self._all()}
+
+    def _all(self) -> list[tuple[str, AnyRecord]]:
+        return [*self.records.items(), *self.released.items(), *self.counts.items()]
+
+    @cached_property
+    def _measurements(self) -> dict[tuple[str, str], list[Record]]:
+        groups: dict[tuple[str, str], list[Record]] = {}
+        for record in sorted(self.records.values(), key=lambda record: record.seed):
+            groups.setdefault((record.family, digest_resolved(record.protocol)), []).append(record)
+        return groups
+
+    @cached_property
+    def _networks(self) -> dict[tuple[str, str], CountRecord]:
+        return {(count.network_digest, size_text(count.input_size)): count for count in self.counts.values()}
+
+
+def _read_evidence(path: Path, known: set[tuple[str, ...]]) -> AnyRecord:
+    """The record at `path`; refuses one that was moved aside, is incomplete, or measures again what is in `known`."""
+    if path.suffix == ".invalid":
+        raise RecordError(f"{path}: was found torn or invalid and moved aside; delete it when it has been looked at")
+    record = evidence_in(text_of(path), path)
+    if (measured := identity(record)) in known:
+        raise RecordError(f"{path}: a second record of one measurement; keep the right one of the two folders")
+    known.add(measured)
+    return record
+
+
+@contextmanager
+def _no_collector() -> Iterator[None]:
+    """Without the collector of cycles, which records have none of: it costs a third of the time of reading many."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
