@@ -26,8 +26,9 @@ from slurm.plan import PlannedJob, unit_key
 from slurm.profile import read as read_profile
 from slurm.retry import wanted
 from slurm.send import Order, Outcome, Wanted
-from slurm.status import Board, Unit, UnitState
+from slurm.status import Board
 from slurm.submissions import SubmissionError
+from slurm.units import Unit, UnitState
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("healthy_lab")]
 
