@@ -25,6 +25,10 @@ class Known:
         """What squeue shows of it."""
         return self.answer.jobs.get(place.job_id or "")
 
+    def whole(self, place: Place) -> Seen | None:
+        """What squeue shows of its array as one: elements that were cancelled together are a line without numbers."""
+        return self.answer.jobs.get(place.array.job_id or "")
+
     def live(self) -> dict[str, str]:
         """Unit -> SLURM's id, of those that wait or run, or may be about to be requeued."""
         found = {}

@@ -71,7 +71,7 @@ class Board:
             return self._live(base, seen)
         if self.known.answer.silence:
             return self._silent(base)
-        return self._ended(base, place, seen or self._accounted(place.job_id))
+        return self._ended(base, place, seen or self._last_word(place))
 
     @property
     def silence(self) -> str:
@@ -161,6 +161,13 @@ class Board:
             if parent.state not in (*LIVE, "trained"):
                 return f"not run: the training of {parent.unit.experiment.name} {parent.state} ({parent.why})"
         return ""
+
+    def _last_word(self, place: Place) -> Seen | None:
+        """Of a job that squeue has no line of: accounting's, once it knows of the end, or squeue's of its array."""
+        accounted = self._accounted(place.job_id or "")
+        if accounted is not None and accounted.state in ENDED:
+            return accounted
+        return self.known.whole(place) or accounted
 
     def _accounted(self, job_id: str) -> Seen | None:
         """What accounting keeps of a job that squeue has forgotten; asked once for all such jobs."""
