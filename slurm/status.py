@@ -106,7 +106,8 @@ class Board:
             if seen.reason == "Dependency" and (failed := self._failed_parent(base.unit)):
                 return replace(base, state="blocked", why=failed, failure="blocked")  # SLURM will notice in a moment
             if seen.reason == "Dependency":
-                return replace(base, state="waiting", why=_waits_for(self._parents(base.unit)))
+                for_room = base.place is not None and base.place.array.for_room
+                return replace(base, state="waiting", why=_waits_for(self._parents(base.unit), for_room=for_room))
             return replace(base, state="queued", why=seen.reason)
         words = {"RUNNING": "", "NODE_FAIL": "its node failed; SLURM may requeue it"}
         return replace(base, state="running", why=words.get(seen.state, seen.state.lower()))
@@ -195,7 +196,11 @@ def _seeds(evidence: Evidence, known: Known) -> dict[str, set[int]]:
     return found
 
 
-def _waits_for(parents: Iterable[UnitState]) -> str:
-    """`for the training of X (17_3, running)`."""
+def _waits_for(parents: Iterable[UnitState], *, for_room: bool) -> str:
+    """`for the training of X (17_3, running)`; once all are trained, for what else."""
     waits = [f"{p.unit.experiment.name} ({p.job_id or 'no job'}, {p.state})" for p in parents if p.state != "trained"]
-    return f"for the training of {', '.join(waits)}" if waits else "for SLURM to notice that its training is done"
+    if waits:
+        return f"for the training of {', '.join(waits)}"
+    if for_room:
+        return "for the end of jobs before it: with them there would be more GPUs in use than limits.gpus"
+    return "for SLURM to notice that its training is done"
