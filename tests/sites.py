@@ -126,8 +126,8 @@ def pyconv(*arguments: str, cwd: Path, **environment: str) -> subprocess.Complet
 
 
 def long(seed: int = 0, **changes: Any) -> Experiment:
-    """A training of some 15 seconds: long enough to be hit."""
-    return replace(tiny.experiment(250, seed=seed), **changes)
+    """A training of some 8 seconds, and a checkpoint an epoch: long enough to be hit."""
+    return replace(tiny.experiment(150, seed=seed), **changes)
 
 
 def kill_steps(runs: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -16,10 +17,10 @@ import tiny
 from sites import PROFILE, Site, kill_steps, long, make_site, pyconv, slurm, uninterrupted, until, weights_of
 
 from experiments import TABLES
-from experiments.mini import mini_table
+from experiments.mini import HELD_OUT, mini_table
 from experiments.spec import Experiment
 from results.records import Evidence
-from slurm import asked, cluster, queue, send, submissions, traces
+from slurm import asked, cluster, queue, send, submissions, traces, weights
 from slurm.job import run_folder
 from slurm.live import Known, look
 from slurm.plan import unit_key
@@ -390,7 +391,10 @@ def test_the_script_that_plan_prints_is_the_one_that_sbatch_got(site: Site) -> N
     slurm("scancel", "--user", os.environ.get("USER", "root"))
 
 
-def test_editing_the_checkout_does_not_change_what_is_queued(tmp_path: Path) -> None:
+def test_editing_the_checkout_does_not_change_what_is_queued(tmp_path: Path, digits: Path) -> None:
+    """The network is the mini table's, its images are few: what runs is the question, not how well."""
+    shutil.copytree(digits / "train", tmp_path / "few" / "train-small")
+    shutil.copytree(digits / "val", tmp_path / "few" / "val")
     root = Path(__file__).parent.parent
     clone = tmp_path / "clone"
     subprocess.run(["git", "clone", "-q", str(root), str(clone)], check=True)
@@ -401,20 +405,22 @@ def test_editing_the_checkout_does_not_change_what_is_queued(tmp_path: Path) -> 
     places = ["--profile", str(profile), "--runs", str(tmp_path / "runs"), "--records", str(tmp_path / "records")]
     (tmp_path / "records").mkdir()
     environment = {"PYTHONPATH": str(clone), "PYTHONSAFEPATH": "1"}
-    sent = pyconv("submit", "table2/final", "--mini", "--json", *places, cwd=tmp_path, **environment)
+    few = ["--data", f"digits={tmp_path / 'few'}"]
+    sent = pyconv("submit", "table2/final", "--mini", "--json", *places, *few, cwd=tmp_path, **environment)
     assert sent.returncode == 0, sent.stderr
     snapshot = json.loads(sent.stdout)["submission"]["snapshot"]
     for package in ("pyconv/train.py", "slurm/job.py", "slurm/measure.py"):
         (clone / package).write_text("this is not Python\n")
     for job in json.loads(sent.stdout)["submission"]["jobs"]:
         slurm("scontrol", "release", job["job_id"])
-    evidence = until(lambda: (e := Evidence.load(tmp_path / "records")).records and e, 240)
-    (record,) = evidence.records.values()
+    (finished,) = until(lambda: list((tmp_path / "runs").rglob("trained.json")))
+    trained = weights.read(finished.parent)
+    assert trained is not None
     patch = (tmp_path / "runs" / "snapshots" / snapshot / "difference.patch").read_text()
     assert "+# a note that nobody committed" in patch
-    assert record.code["dirty"] is True
+    assert trained.code["dirty"] is True
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=clone, check=True, capture_output=True, text=True).stdout
-    assert record.code["commit"] == commit.strip()
+    assert trained.code["commit"] == commit.strip()
 
 
 def rendered_numbers(folder: Path) -> dict[str, int]:
@@ -466,4 +472,8 @@ def test_all_rows_of_table_2_run_as_arrays_with_two_seeds_each(tmp_path: Path) -
     assert rendered_numbers(tmp_path) == {row.key: 2 for row in mini_table(TABLES[2]).rows}
     for record in evidence.records.values():
         assert record.job["executor"] == "slurm"
-        assert record.metrics["top1_err"].value < 60  # where guessing has 90
+        # Every network learns, with either seed: guessing has 90, and the standard error is at most 1.6 points.
+        assert record.metrics["top1_err"].value < 45
+        assert record.counted_samples == HELD_OUT
+        losses = [epoch["train_loss"] for epoch in record.history]
+        assert losses == sorted(losses, reverse=True)
