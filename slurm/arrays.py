@@ -14,12 +14,15 @@ from typing import Any
 from slurm.plan import PlannedJob
 from slurm.profile import Profile
 
+AT_ONCE = "slurm_array_parallelism"  # submitit's keyword: jobs of an array that run at the same time
+
 
 @dataclass(frozen=True)
 class ArrayPlan:
     """One sbatch call. `corresponding`: index of the array whose element i must succeed before element i starts.
 
-    `parents`: (index of an array, element) that must succeed before any starts; `live`: SLURM ids likewise.
+    `parents`: (index of an array, element) that must succeed before any starts; `live`: SLURM ids likewise. `after`,
+    `after_live`: arrays that must have ended, however, before any starts: their GPUs are needed. `gpus`: of one job.
     """
 
     members: tuple[PlannedJob, ...]
@@ -27,13 +30,19 @@ class ArrayPlan:
     corresponding: int | None = None
     parents: tuple[tuple[int, int], ...] = ()
     live: tuple[str, ...] = ()
+    after: tuple[int, ...] = ()
+    after_live: tuple[str, ...] = ()
+    gpus: int = 0
 
     def dependency(self, arrays: Sequence["ArrayPlan"], ids: Sequence[str]) -> str:
         """sbatch's `--dependency`, once the arrays before this one have the SLURM ids `ids`; "" for none."""
-        if self.corresponding is not None:
-            return f"aftercorr:{ids[self.corresponding]}"
-        waits = [element_id(ids[array], len(arrays[array].members), element) for array, element in self.parents]
-        return f"afterok:{':'.join([*waits, *self.live])}" if waits or self.live else ""
+        parents = [element_id(ids[array], len(arrays[array].members), element) for array, element in self.parents]
+        waits = {
+            "aftercorr": [] if self.corresponding is None else [ids[self.corresponding]],
+            "afterok": [*parents, *self.live],
+            "afterany": [*(ids[array] for array in self.after), *self.after_live],
+        }
+        return ",".join(f"{kind}:{':'.join(those)}" for kind, those in waits.items() if those)
 
 
 def element_id(job_id: str, members: int, index: int) -> str:
@@ -59,7 +68,7 @@ def arrays(
         changed = json.dumps(dict(special.get(job.key, {})), sort_keys=True)
         groups[(depth[job.key], job.kind, changed)].append(job)
     for (_, kind, changed), members in groups.items():
-        layout.add(profile.keywords(kind) | json.loads(changed), members)
+        layout.add(profile.keywords(kind) | json.loads(changed), members, profile.gpus_of(kind))
     return layout.arrays
 
 
@@ -88,17 +97,18 @@ class _Layout:
         self.arrays: list[ArrayPlan] = []
         self.place: dict[str, tuple[int, int]] = {}
 
-    def add(self, keywords: Mapping[str, Any], jobs: Sequence[PlannedJob]) -> None:
+    def add(self, keywords: Mapping[str, Any], jobs: Sequence[PlannedJob], gpus: int) -> None:
         """Arrays for jobs of the same resources and depth."""
         for parent, line in self._lines(jobs):
-            self._append(keywords, line, corresponding=parent)
+            self._append(keywords, line, corresponding=parent, gpus=gpus)
         rest: dict[tuple[Any, ...], list[PlannedJob]] = defaultdict(list)
         for job in jobs:
             if job.key not in self.place:
                 rest[self._waits(job)].append(job)
         for (parents, live), members in rest.items():
             for start in range(0, len(members), self.profile.array):
-                self._append(keywords, members[start : start + self.profile.array], parents=parents, live=live)
+                part = members[start : start + self.profile.array]
+                self._append(keywords, part, parents=parents, live=live, gpus=gpus)
 
     def _lines(self, jobs: Sequence[PlannedJob]) -> Iterator[tuple[int, list[PlannedJob]]]:
         """(array, jobs whose only parents are its elements 0, 1, ... in that order), as long as there are such."""
@@ -115,11 +125,11 @@ class _Layout:
         parents = tuple(self.place[need] for need in job.needs if need in self.place)
         return parents, tuple(self.running[need] for need in job.needs if need in self.running)
 
-    def _append(self, keywords: Mapping[str, Any], members: Sequence[PlannedJob], **waits: Any) -> None:
+    def _append(self, keywords: Mapping[str, Any], members: Sequence[PlannedJob], **more: Any) -> None:
         if members:
             for element, job in enumerate(members):
                 self.place[job.key] = len(self.arrays), element
-            self.arrays.append(ArrayPlan(tuple(members), keywords, **waits))
+            self.arrays.append(ArrayPlan(tuple(members), keywords, **more))
 
 
 def _next_line(waiting: Mapping[int, list[PlannedJob]]) -> list[PlannedJob]:

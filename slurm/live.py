@@ -1,5 +1,6 @@
 """What is known of submitted units: where each was last submitted, and what SLURM says about it, in one question."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,10 @@ class Known:
         """What squeue shows of it."""
         return self.answer.jobs.get(place.job_id or "")
 
+    def whole(self, place: Place) -> Seen | None:
+        """What squeue shows of its array as one: elements that were cancelled together are a line without numbers."""
+        return self.answer.jobs.get(place.array.job_id or "")
+
     def live(self) -> dict[str, str]:
         """Unit -> SLURM's id, of those that wait or run, or may be about to be requeued."""
         found = {}
@@ -34,6 +39,13 @@ class Known:
                 if seen is not None and seen.live and not seen.doomed:
                     found[key] = seen.id
         return found
+
+    def held(self) -> dict[str, int]:
+        """SLURM's id of each array with live jobs -> the most GPUs that these hold at once."""
+        seen = [(place.array, self.seen(place)) for places in self.places.values() for place in places]
+        live = Counter(array.job_id for array, job in seen if job is not None and job.live and not job.doomed)
+        arrays = {array.job_id: array for array, _ in seen}
+        return {job_id: arrays[job_id].most_gpus(number) for job_id, number in live.items() if job_id is not None}
 
 
 def look(runs: Path) -> Known:

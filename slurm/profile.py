@@ -52,10 +52,10 @@ class Profile:
 
     `submitit`: keywords of every job, `test`: those that differ for tests. `setup`: shell lines before a job, `python`:
     its interpreter as a shell command (None: this one). Of one job: `threads` of torch, `workers` that read images,
-    `micro_batch`: at most so many samples at once. `time_min`: longest wall time of a job. `gpus`: at once, of the
-    jobs of one array. `array`: most jobs in one array. `ask_gpu_hours`: above it, `submit` asks. `gpu_request`,
-    `gpu_type`: how sbatch is asked for GPUs. `gpu_gmacs`: 1e9 multiply-adds per second that one GPU sustains in
-    training.
+    `micro_batch`: at most so many samples at once. `time_min`: longest wall time of a job. `gpus`: at once, of all
+    jobs that were submitted from one runs folder (`slurm.room`). `array`: most jobs in one array. `ask_gpu_hours`:
+    above it, `submit` asks. `gpu_request`, `gpu_type`: how sbatch is asked for GPUs. `gpu_gmacs`: 1e9 multiply-adds
+    per second that one GPU sustains in training.
     """
 
     name: str

@@ -99,7 +99,11 @@ def account(ids: Iterable[str]) -> Answer:
 
 
 def _of_whole_arrays(seen: Iterable[Seen], ids: Iterable[str]) -> dict[str, Seen]:
-    """What stands for an array as a whole, for each element that was asked for: so one cancelled at once is kept."""
+    """What stands for an array as a whole, for each element that was asked for.
+
+    Accounting keeps one that was cancelled at once in the form in which it knew it at that moment: a line for each
+    element, one for `17_[0-7]`, or one for `17` where it had not heard of the array before it ended.
+    """
     whole = {job.id: job for job in seen if "_" not in job.id}
     arrays = {job_id: whole.get(job_id.partition("_")[0]) for job_id in ids if "_" in job_id}
     return {job_id: replace(job, id=job_id) for job_id, job in arrays.items() if job is not None}

@@ -8,7 +8,8 @@ from slurm.failures import POLICIES
 from slurm.plan import PlannedJob
 from slurm.profile import Profile
 from slurm.send import Wanted
-from slurm.status import Board, Unit, UnitState
+from slurm.status import Board
+from slurm.units import Unit, UnitState
 
 FAILED = ("failed", "cancelled", "blocked", "unknown")
 

@@ -17,6 +17,7 @@ from slurm.job import Job, unit_folder
 from slurm.live import Known, look
 from slurm.plan import PlannedJob
 from slurm.profile import Profile
+from slurm.room import within
 from slurm.submissions import Member, Place, Sent, Submission, SubmissionError
 
 
@@ -67,7 +68,7 @@ def send(
         code = snapshot.take(order.runs)
         wanted = plan(known)
         jobs = tuple(without_failed(wanted.jobs, known, code.id) if own_errors == "skip" else wanted.jobs)
-        layout = arrays(jobs, order.profile, wanted.changes)
+        layout = within(arrays(jobs, order.profile, wanted.changes), order.profile.gpus, known.held())
         return Outcome(_hand_over(order, layout, code) if layout else None, jobs)
 
 
@@ -128,7 +129,11 @@ def _hand_over(order: Order, layout: Sequence[ArrayPlan], code: snapshot.Snapsho
     folder = submissions.new_folder(order.runs)
     sent = tuple(
         Sent(
-            submissions.array_name(folder, number), tuple(_member(order, job) for job in array.members), array.keywords
+            submissions.array_name(folder, number),
+            tuple(_member(order, job) for job in array.members),
+            array.keywords,
+            gpus=array.gpus,
+            for_room=bool(array.after or array.after_live),
         )
         for number, array in enumerate(layout)
     )

@@ -1,100 +1,21 @@
 """Where every unit stands. The record decides; a live job's own word comes next; SLURM's is a hint."""
 
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
 
-from experiments.spec import Experiment, Protocol, Row, Table, family
+from experiments.spec import Experiment, Row, Table, family
 from results.evidence import Evidence
 from slurm import failures, traces
 from slurm.job import trained, unit_folder
 from slurm.live import Known
-from slurm.plan import unit_key
 from slurm.queue import ENDED, Answer, Seen, account
 from slurm.selection import protocols, seeded
 from slurm.submissions import Place
+from slurm.units import LIVE, RowState, State, Unit, UnitState
 
-State = Literal[
-    "recorded",
-    "trained",
-    "running",
-    "queued",
-    "waiting",
-    "submitting",
-    "failed",
-    "cancelled",
-    "blocked",
-    "missing",
-    "unknown",
-]
-LIVE = ("running", "queued", "waiting", "submitting")
 FRESH = 180.0  # seconds after which a job that tells nothing is not taken for running where SLURM is silent
-
-
-@dataclass(frozen=True)
-class Unit:
-    """A training (`protocol` None) or one test of it."""
-
-    experiment: Experiment
-    protocol: Protocol | None
-
-    @property
-    def key(self) -> str:
-        """As in plans and submissions."""
-        return unit_key(self.experiment, self.protocol)
-
-    @property
-    def kind(self) -> Literal["train", "test"]:
-        """What is done."""
-        return "train" if self.protocol is None else "test"
-
-
-@dataclass(frozen=True)
-class UnitState:
-    """`why`: in words. `failure`: class, of a failed one. `eta`: seconds. `restarts`: starts beyond the first.
-
-    `attempts`: how often it was submitted. `place`: where last.
-    """
-
-    unit: Unit
-    state: State
-    why: str = ""
-    failure: failures.Class | None = None
-    done: float = 0.0
-    epoch: int = 0
-    epochs: int = 0
-    metric: Mapping[str, float] = field(default_factory=dict)
-    eta: float | None = None
-    job_id: str | None = None
-    nodes: str = ""
-    restarts: int = 0
-    attempts: int = 0
-    place: Place | None = None
-
-    @property
-    def keywords(self) -> Mapping[str, Any]:
-        """submitit's keywords of its last submission."""
-        return self.place.array.keywords if self.place else {}
-
-
-@dataclass(frozen=True)
-class RowState:
-    """A row of a table with one seed: the state of the first of its units that is not done decides."""
-
-    target: str
-    seed: int
-    units: tuple[UnitState, ...]
-
-    @property
-    def deciding(self) -> UnitState:
-        """The unit that the row waits for; the last test once everything stands."""
-        undone = [unit for unit in self.units if unit.state not in ("recorded", "trained")]
-        tests = [unit for unit in self.units if unit.unit.kind == "test"]
-        if tests and all(unit.state == "recorded" for unit in tests):
-            return tests[-1]
-        return undone[0] if undone else self.units[-1]
 
 
 class Board:
@@ -150,7 +71,7 @@ class Board:
             return self._live(base, seen)
         if self.known.answer.silence:
             return self._silent(base)
-        return self._ended(base, place, seen or self._accounted(place.job_id))
+        return self._ended(base, place, seen or self._last_word(place))
 
     @property
     def silence(self) -> str:
@@ -185,7 +106,8 @@ class Board:
             if seen.reason == "Dependency" and (failed := self._failed_parent(base.unit)):
                 return replace(base, state="blocked", why=failed, failure="blocked")  # SLURM will notice in a moment
             if seen.reason == "Dependency":
-                return replace(base, state="waiting", why=_waits_for(self._parents(base.unit)))
+                for_room = base.place is not None and base.place.array.for_room
+                return replace(base, state="waiting", why=_waits_for(self._parents(base.unit), for_room=for_room))
             return replace(base, state="queued", why=seen.reason)
         words = {"RUNNING": "", "NODE_FAIL": "its node failed; SLURM may requeue it"}
         return replace(base, state="running", why=words.get(seen.state, seen.state.lower()))
@@ -241,6 +163,13 @@ class Board:
                 return f"not run: the training of {parent.unit.experiment.name} {parent.state} ({parent.why})"
         return ""
 
+    def _last_word(self, place: Place) -> Seen | None:
+        """Of a job that squeue has no line of: accounting's, once it knows of the end, or squeue's of its array."""
+        accounted = self._accounted(place.job_id or "")
+        if accounted is not None and accounted.state in ENDED:
+            return accounted
+        return self.known.whole(place) or accounted
+
     def _accounted(self, job_id: str) -> Seen | None:
         """What accounting keeps of a job that squeue has forgotten; asked once for all such jobs."""
         if self._accounts is None:
@@ -267,7 +196,11 @@ def _seeds(evidence: Evidence, known: Known) -> dict[str, set[int]]:
     return found
 
 
-def _waits_for(parents: Iterable[UnitState]) -> str:
-    """`for the training of X (17_3, running)`."""
+def _waits_for(parents: Iterable[UnitState], *, for_room: bool) -> str:
+    """`for the training of X (17_3, running)`; once all are trained, for what else."""
     waits = [f"{p.unit.experiment.name} ({p.job_id or 'no job'}, {p.state})" for p in parents if p.state != "trained"]
-    return f"for the training of {', '.join(waits)}" if waits else "for SLURM to notice that its training is done"
+    if waits:
+        return f"for the training of {', '.join(waits)}"
+    if for_room:
+        return "for the end of jobs before it: with them there would be more GPUs in use than limits.gpus"
+    return "for SLURM to notice that its training is done"

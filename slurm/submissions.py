@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from results.files import write_over
-from slurm.arrays import element_id
+from slurm.arrays import AT_ONCE, element_id
 from slurm.sharing import shared
 
 FOLDER = "submissions"
@@ -51,13 +51,22 @@ class Member:
 
 @dataclass(frozen=True)
 class Sent:
-    """An array. `name`: SLURM's job name, unique. `job_id`: None until sbatch has answered."""
+    """An array. `name`: SLURM's job name, unique. `job_id`: None until sbatch has answered. `gpus`: of one job.
+
+    `for_room`: it waits for arrays whose GPUs it needs (`slurm.room`).
+    """
 
     name: str
     members: tuple[Member, ...]
     keywords: Mapping[str, Any]
     dependency: str = ""
     job_id: str | None = None
+    gpus: int = 0
+    for_room: bool = False
+
+    def most_gpus(self, live: int) -> int:
+        """What so many `live` ones of its jobs hold at once."""
+        return self.gpus * min(live, self.keywords.get(AT_ONCE, live))
 
     def member_id(self, index: int) -> str | None:
         """SLURM's id of one member."""

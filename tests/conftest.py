@@ -2,7 +2,9 @@
 
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,9 +16,14 @@ from slurm.lab.ports import free_ports
 
 
 @pytest.fixture(scope="session")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """Four nodes, on ports of their own; clients in this process and its children talk to it."""
-    cluster = Lab(tmp_path_factory.mktemp("lab"), port=free_ports())
+def lab() -> Iterator[Lab]:
+    """Four nodes, on ports of their own; clients in this process and its children talk to it.
+
+    Where other users of the machine can reach it: pytest's own folders are closed to them.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="pyconv-lab-"))
+    folder.chmod(0o755)
+    cluster = Lab(folder, port=free_ports())
     cluster.install()
     before = os.environ.get("SLURM_CONF")
     try:

@@ -191,9 +191,11 @@ def run_on(lab: Lab, folder: Path, digits: Path, name: str, node: int, **keyword
     return Run(job, folder / name, lab, node, random.Random(name), keywords)
 
 
-def all_at_once(*troubles: Callable[[], None]) -> None:
+def all_at_once(*troubles: Callable[[], None], meanwhile: Callable[[], object] = list) -> None:
     with ThreadPoolExecutor(len(troubles)) as pool:
-        for future in [pool.submit(trouble) for trouble in troubles]:
+        futures = [pool.submit(trouble) for trouble in troubles]
+        meanwhile()  # here: a job's signals are the main thread's
+        for future in futures:
             future.result()
 
 
@@ -245,17 +247,17 @@ def test_preempted_timed_out_and_thrown_off_a_node(lab: Lab, tmp_path: Path, dig
     # SLURM looks at limits twice a minute: a run that takes longer than that has to be stopped
     late.job = replace(late.job, experiment=LONGER)
     late.submit()
+    alone = tiny.job(tmp_path / "alone", digits, experiment=LONGER)
     all_at_once(
         lambda: lesser.suffer(preempted, 3),
         lambda: powerless.suffer(node_failed, 3),
         late.finish,
+        meanwhile=alone,
     )
     late.kills = late.lives - 1
     report((lesser, powerless, late))
     assert obeyed(lesser) >= 1
     assert late.kills >= 1
-    alone = tiny.job(tmp_path / "alone", digits, experiment=LONGER)
-    alone()
     check(late, sha_of(alone))
     for run in (lesser, powerless):
         check(run, undisturbed)

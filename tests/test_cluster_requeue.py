@@ -18,7 +18,7 @@ from slurm.profile import Profile
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("healthy_lab")]
 
 KEYWORDS = {"timeout_min": 20, "nodes": 2, "tasks_per_node": 2, "cpus_per_task": 1, "mem_gb": 3}
-EPOCHS = 150
+EPOCHS = 60
 
 
 def job_of(folder: Path, data: Path) -> Job:
@@ -59,13 +59,13 @@ def test_four_ranks_on_two_nodes_are_requeued_to_the_same_bits(tmp_path: Path) -
     data = tiny.digits(tmp_path)
     plain, hit = job_of(tmp_path / "plain", data), job_of(tmp_path / "hit", data)
     submit(plain, tmp_path / "plain")
-    until(plain.done)
     job_id = submit(hit, tmp_path / "hit")
     until(lambda: further_than(hit, 0.2, lives=1))
     subprocess.run(["scancel", "--signal=USR2", job_id], check=True)  # as before a time limit: to every rank
     until(lambda: further_than(hit, 0.5, lives=2))
     subprocess.run(["scontrol", "requeue", job_id], check=True)  # no word to the ranks, which ignore SIGTERM
     until(hit.done)
+    until(plain.done)
     lives = traces.lives(hit.folder)
     assert len(lives) == 3
     assert [len(set(life.nodes)) for life in lives] == [2, 2, 2]

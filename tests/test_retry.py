@@ -11,8 +11,8 @@ from slurm.failures import CLASSES
 from slurm.plan import PlannedJob
 from slurm.profile import Profile
 from slurm.retry import wanted
-from slurm.status import Unit, UnitState
 from slurm.submissions import Place, Sent, Submission
+from slurm.units import Unit, UnitState
 
 PROFILE = Profile("lab", Path("lab.toml"), executor="slurm", submitit={"timeout_min": 60, "mem_gb": 8})
 OWN = tiny.experiment()

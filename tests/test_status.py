@@ -15,9 +15,10 @@ from slurm import status, submissions, traces, weights
 from slurm.job import run_folder, unit_folder
 from slurm.live import Known
 from slurm.queue import Answer, Seen
-from slurm.status import Board, RowState, Unit, UnitState
+from slurm.status import Board
 from slurm.submissions import Member, Sent, Submission
 from slurm.traces import Failed, Life, Told
+from slurm.units import RowState, Unit, UnitState
 
 TRAINING = Unit(tiny.experiment(), None)
 TEST = Unit(tiny.experiment(), tiny.CROP)

@@ -2,107 +2,33 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tiny
+from sites import PROFILE, Site, kill_steps, long, make_site, pyconv, slurm, uninterrupted, until, weights_of
 
 from experiments import TABLES
-from experiments.mini import mini_table
+from experiments.mini import HELD_OUT, mini_table
 from experiments.spec import Experiment
-from pyconv.checkpoints import load_weights, weights_digest
 from results.evidence import Evidence
-from slurm import asked, cluster, queue, send, submissions, traces
-from slurm.job import run_folder, unit_folder
+from slurm import asked, cluster, queue, send, submissions, traces, weights
+from slurm.job import run_folder
 from slurm.live import Known, look
-from slurm.plan import PlannedJob, unit_key
-from slurm.profile import read as read_profile
-from slurm.retry import wanted
-from slurm.send import Order, Outcome, Wanted
-from slurm.status import Board, Unit, UnitState
+from slurm.plan import unit_key
+from slurm.status import Board
 from slurm.submissions import SubmissionError
+from slurm.units import Unit, UnitState
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("healthy_lab")]
-
-PROFILE = """\
-executor = "slurm"
-[submitit]
-timeout_min = 30
-nodes = 1
-tasks_per_node = 1
-gpus_per_node = 1
-mem_gb = 2
-slurm_additional_parameters = {{ {more} }}
-"""
-
-
-@dataclass(frozen=True)
-class Site:
-    """A folder of runs and records on the lab, for jobs of seconds."""
-
-    order: Order
-
-    def jobs(self, *experiments: Experiment) -> list[PlannedJob]:
-        """Trainings, what each starts from before it, and a test of each."""
-        found: dict[str, PlannedJob] = {}
-        for own in experiments:
-            needs = (unit_key(own.init, None),) if own.init else ()
-            train = PlannedJob("train", own, None, (own.name,), "run", "not recorded", needs, mini=True)
-            test = PlannedJob("test", own, tiny.CROP, (own.name,), "run", "not recorded", (train.key,), mini=True)
-            found |= {train.key: train, test.key: test}
-        return list(found.values())
-
-    def plan(self, *experiments: Experiment) -> Callable[[Known], Wanted]:
-        """As `pyconv submit` plans: without what is live or stands."""
-
-        def planned(known: Known) -> Wanted:
-            live, board, jobs = known.live(), self.board(known), []
-            for job in self.jobs(*experiments):
-                if job.key in live:
-                    job = replace(job, action="running", job_id=live[job.key])
-                elif board.state(Unit(job.experiment, job.protocol)).state in ("recorded", "trained"):
-                    job = replace(job, action="recorded")
-                jobs.append(job)
-            open_ = {job.key for job in jobs if job.action != "recorded"}
-            return Wanted([replace(job, needs=tuple(n for n in job.needs if n in open_)) for job in jobs])
-
-        return planned
-
-    def submit(self, *experiments: Experiment) -> Outcome:
-        return send.send(self.order, self.plan(*experiments))
-
-    def retry(self, *experiments: Experiment, **options: Any) -> Outcome:
-        def planned(known: Known) -> Wanted:
-            return wanted(self.plan(*experiments)(known).jobs, self.board(known), self.order.profile, **options)
-
-        return send.send(self.order, planned)
-
-    def board(self, known: Known | None = None) -> Board:
-        return Board(self.evidence, self.order.runs, known or look(self.order.runs))
-
-    def training(self, own: Experiment) -> UnitState:
-        return self.board().state(Unit(own, None))
-
-    def testing(self, own: Experiment) -> UnitState:
-        return self.board().state(Unit(own, tiny.CROP))
-
-    @property
-    def evidence(self) -> Evidence:
-        return Evidence.load(self.order.records)
-
-    def recorded(self, *experiments: Experiment) -> bool:
-        evidence = self.evidence
-        return all(evidence.measurement(own, tiny.CROP) is not None for own in experiments)
-
-    def traces(self, own: Experiment) -> Path:
-        return unit_folder(self.order.runs, own, None)
 
 
 @pytest.fixture(scope="module")
@@ -113,38 +39,6 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def site(tmp_path: Path, digits: Path) -> Site:
     return make_site(tmp_path, digits)
-
-
-def make_site(folder: Path, digits: Path, more: str = "", sections: str = "", **changes: Any) -> Site:
-    """`more`: additional parameters of sbatch; `changes`: submitit's keywords; `sections`: more of the profile."""
-    folder.mkdir(exist_ok=True)
-    path = folder / "place.toml"
-    kept = [line for line in PROFILE.format(more=more).splitlines() if line.partition(" = ")[0] not in changes]
-    path.write_text("\n".join([*kept, *(f"{key} = {value}" for key, value in changes.items()), sections]))
-    return Site(Order(read_profile(path), folder / "records", folder / "runs", {"digits": digits}))
-
-
-def until(condition: Callable[[], Any], limit: float = 180.0, every: float = 0.2) -> Any:
-    deadline = time.monotonic() + limit
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        time.sleep(every)
-    raise AssertionError(f"not within {limit:.0f} s; the queue:\n{slurm('squeue', '--states=all')}")
-
-
-def slurm(*command: str) -> str:
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
-
-
-def pyconv(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "slurm.cli", *arguments]
-    return subprocess.run(command, cwd=cwd, env=os.environ | environment, capture_output=True, text=True, timeout=300)
-
-
-def long(seed: int = 0, **changes: Any) -> Experiment:
-    """A training of some 15 seconds: long enough to be hit."""
-    return replace(tiny.experiment(250, seed=seed), **changes)
 
 
 def test_a_chain_runs_in_order_and_a_second_submit_adds_nothing(site: Site) -> None:
@@ -207,23 +101,6 @@ def test_a_signal_while_python_starts_does_not_end_it(site: Site) -> None:
     until(lambda: site.recorded(own))
     assert len(look(site.order.runs).places[unit_key(own, None)]) == 1  # nobody had to submit it again
     assert site.evidence.problems == ()
-
-
-def kill_steps(runs: Path) -> None:
-    """kill -9 of what the jobs of this test run."""
-    pattern = f"submitit.core._submit {runs}"
-    listed = subprocess.run(["pgrep", "-f", pattern], capture_output=True, text=True, check=True).stdout
-    subprocess.run(["kill", "-9", *listed.split()], check=False)
-
-
-def weights_of(runs: Path, own: Experiment) -> str:
-    return weights_digest(load_weights(run_folder(runs, own) / "weights.pt"))
-
-
-def uninterrupted(own: Experiment, folder: Path, digits: Path) -> str:
-    job = replace(tiny.job(folder, digits), experiment=own)
-    job()
-    return weights_of(job.runs, own)
 
 
 def test_a_node_that_failed_for_good_is_left_out_by_the_retry(
@@ -514,7 +391,10 @@ def test_the_script_that_plan_prints_is_the_one_that_sbatch_got(site: Site) -> N
     slurm("scancel", "--user", os.environ.get("USER", "root"))
 
 
-def test_editing_the_checkout_does_not_change_what_is_queued(tmp_path: Path) -> None:
+def test_editing_the_checkout_does_not_change_what_is_queued(tmp_path: Path, digits: Path) -> None:
+    """The network is the mini table's, its images are few: what runs is the question, not how well."""
+    shutil.copytree(digits / "train", tmp_path / "few" / "train-small")
+    shutil.copytree(digits / "val", tmp_path / "few" / "val")
     root = Path(__file__).parent.parent
     clone = tmp_path / "clone"
     subprocess.run(["git", "clone", "-q", str(root), str(clone)], check=True)
@@ -525,20 +405,22 @@ def test_editing_the_checkout_does_not_change_what_is_queued(tmp_path: Path) -> 
     places = ["--profile", str(profile), "--runs", str(tmp_path / "runs"), "--records", str(tmp_path / "records")]
     (tmp_path / "records").mkdir()
     environment = {"PYTHONPATH": str(clone), "PYTHONSAFEPATH": "1"}
-    sent = pyconv("submit", "table2/final", "--mini", "--json", *places, cwd=tmp_path, **environment)
+    few = ["--data", f"digits={tmp_path / 'few'}"]
+    sent = pyconv("submit", "table2/final", "--mini", "--json", *places, *few, cwd=tmp_path, **environment)
     assert sent.returncode == 0, sent.stderr
     snapshot = json.loads(sent.stdout)["submission"]["snapshot"]
     for package in ("pyconv/train.py", "slurm/job.py", "slurm/measure.py"):
         (clone / package).write_text("this is not Python\n")
     for job in json.loads(sent.stdout)["submission"]["jobs"]:
         slurm("scontrol", "release", job["job_id"])
-    evidence = until(lambda: (e := Evidence.load(tmp_path / "records")).records and e, 240)
-    (record,) = evidence.records.values()
+    (finished,) = until(lambda: list((tmp_path / "runs").rglob("trained.json")))
+    trained = weights.read(finished.parent)
+    assert trained is not None
     patch = (tmp_path / "runs" / "snapshots" / snapshot / "difference.patch").read_text()
     assert "+# a note that nobody committed" in patch
-    assert record.code["dirty"] is True
+    assert trained.code["dirty"] is True
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=clone, check=True, capture_output=True, text=True).stdout
-    assert record.code["commit"] == commit.strip()
+    assert trained.code["commit"] == commit.strip()
 
 
 def rendered_numbers(folder: Path) -> dict[str, int]:
@@ -590,4 +472,8 @@ def test_all_rows_of_table_2_run_as_arrays_with_two_seeds_each(tmp_path: Path) -
     assert rendered_numbers(tmp_path) == {row.key: 2 for row in mini_table(TABLES[2]).rows}
     for record in evidence.records.values():
         assert record.job["executor"] == "slurm"
-        assert record.metrics["top1_err"].value < 60  # where guessing has 90
+        # Every network learns, with either seed: guessing has 90, and the standard error is at most 1.6 points.
+        assert record.metrics["top1_err"].value < 45
+        assert record.counted_samples == HELD_OUT
+        losses = [epoch["train_loss"] for epoch in record.history]
+        assert losses == sorted(losses, reverse=True)

@@ -20,7 +20,8 @@ from slurm.job import Job
 from slurm.live import Known
 from slurm.profile import ProfileError
 from slurm.queue import Answer
-from slurm.status import Board, Unit
+from slurm.status import Board
+from slurm.units import Unit
 
 LOCAL = profile.read(profile.SHIPPED / "local.toml")
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # jobs of these tests cannot be imported by their children

@@ -4,9 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
+
 from experiments.spec import Experiment, Protocol
 from pyconv.architectures import PYRAMIDS, ResNet, Stage
-from pyconv.data import prepare
+from pyconv.data import digits as packaged
 from pyconv.recipe import ImageNetAugment, Recipe
 from slurm.job import Job
 
@@ -25,15 +28,16 @@ def experiment(epochs: int = 2, **changes: Any) -> Experiment:
 
 
 def digits(folder: Path) -> Path:
-    """A few images of every class of the packaged digits, in ImageNet's layout."""
-    prepare("digits", folder / "whole")
-    small = folder / "digits"
-    for split, images in (("train", TRAINED), ("val", TESTED)):
+    """A few images of every class of the packaged digits, in ImageNet's layout, as `prepare` would write them."""
+    images, labels = packaged.digits()
+    held_out = np.arange(len(labels)) % packaged.HELD_OUT == packaged.HELD_OUT - 1
+    for split, chosen, number in (("train", ~held_out, TRAINED), ("val", held_out, TESTED)):
         for label in range(10):
-            (small / split / str(label)).mkdir(parents=True)
-            for image in sorted((folder / "whole" / "digits" / split / str(label)).iterdir())[: images // 10]:
-                (small / split / str(label) / image.name).write_bytes(image.read_bytes())
-    return small
+            of_class = folder / "digits" / split / str(label)
+            of_class.mkdir(parents=True)
+            for row in np.flatnonzero(chosen & (labels == label))[: number // 10]:
+                Image.fromarray(images[row]).save(of_class / f"{row:04}.png", compress_level=0)
+    return folder / "digits"
 
 
 def job(folder: Path, data: Path, **changes: Any) -> Job:

@@ -17,8 +17,9 @@ from slurm.job import run_folder
 from slurm.live import look
 from slurm.profile import Profile
 from slurm.selection import rows
-from slurm.status import LIVE, Board, RowState, UnitState
+from slurm.status import Board
 from slurm.submit import LOGS
+from slurm.units import LIVE, RowState, UnitState
 
 POLL = 0.5  # seconds between two looks at a growing file
 CHECK = 20.0  # seconds between two questions whether the job still lives

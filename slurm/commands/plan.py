@@ -1,6 +1,7 @@
 """`pyconv plan TARGET`: every job, why it would run or not, in what order, and what it costs. SLURM is not needed."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from slurm.live import look
 from slurm.plan import Plan, PlannedJob
 from slurm.plan import plan as make_plan
 from slurm.profile import Profile
+from slurm.room import within
 from slurm.selection import rows
 
 HEADERS = ("", "job", "experiment", "seed", "rows", "action", "reason", "after", "GPUs", "hours", "GPU-h")
@@ -53,7 +55,7 @@ def plan(
     lines = rows(options.selection(target, mini))
     made = make_plan(lines, options.evidence(records), folder, seeds=seeds, live=known.live(), mini=mini)
     if scripts:
-        for text in sbatch(made, profile, folder):
+        for text in sbatch(made, profile, folder, known.held()):
             click.echo(text)
     elif as_json:
         options.print_json(summary(made, profile))
@@ -91,11 +93,14 @@ def summary(made: Plan, profile: Profile) -> dict[str, Any]:
     }
 
 
-def sbatch(made: Plan, profile: Profile, runs: Path) -> list[str]:
-    """The scripts, each under the line that says what it is; ids that SLURM has yet to give stand in <>."""
+def sbatch(made: Plan, profile: Profile, runs: Path, held: Mapping[str, int]) -> list[str]:
+    """The scripts, each under the line that says what it is; ids that SLURM has yet to give stand in <>.
+
+    `held`: SLURM's id of a live array -> the most GPUs that it can hold.
+    """
     from slurm.cluster import check, script  # submitit, which the table does not need
 
-    layout = arrays(made.jobs, profile)
+    layout = within(arrays(made.jobs, profile), profile.gpus, held)
     ids = [ID.format(number) for number in range(len(layout))]
     texts = []
     for number, array in enumerate(layout):

@@ -16,7 +16,8 @@ from slurm.console import duration, note
 from slurm.live import look
 from slurm.profile import Profile
 from slurm.selection import rows
-from slurm.status import LIVE, Board, RowState, UnitState
+from slurm.status import Board
+from slurm.units import LIVE, RowState, UnitState
 
 HEADERS = ("row", "seed", "state", "epoch", "last metric", "ETA", "job", "node", "restarts")
 FAILED = ("failed", "blocked")
