@@ -3,7 +3,7 @@
 With a record on either side that says which images were right, the difference of two error rates over k and l seeds has
 McNemar's standard error in the place of two binomial ones (`results.paired.difference_se`) and the spread of both means
 over seeds (`results.noise.of_seeds`, pooled). All pairs of a table are one family, tested together at 5%
-by Holm's rule. Half a point between two networks that differ on every tenth of 50,000 images is seen in 60% of single
+by Holm's rule. Half a point between two networks that differ on every tenth of 50,000 images is seen in 57% of single
 runs with the spread assumed for one seed, in over 80% with five seeds, and in over 90% between two checkpoints.
 """
 
