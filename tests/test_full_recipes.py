@@ -1,7 +1,8 @@
 """The whole recipe of every row of Tables 2, 3 and 4: all epochs, on four tiny photographs, by the local executor.
 
-Schedules, augmentations and optimisers are the rows' own, and so are the networks, but for the width of those without
-a pyramid: a quarter of it, because their groups allow it. Images are of 32 pixels, a batch holds four.
+Schedules, augmentations and optimisers are the rows' own, and so are the networks, but for their depth, two blocks a
+stage at most, and the width of those without a pyramid: a quarter of it, because their groups allow it. Images are of
+32 pixels, a batch holds four.
 """
 
 from dataclasses import replace
@@ -23,6 +24,7 @@ from slurm.job import Job
 
 SIDE, NONLOCAL_SIDE = 32, 64  # pixels; non-local blocks need maps of 2x2
 BATCH = 4
+DEEPEST = 2  # blocks of a stage: one that changes the size of its maps, and one that does not
 NARROWEST = 32  # maps: a quarter of ResNeXt's narrowest stage, which are its groups
 
 
@@ -44,7 +46,11 @@ def tiny(experiment: Experiment) -> Experiment:
     assert isinstance(augment, ImageNetAugment)
     side = NONLOCAL_SIDE if experiment.model.context == "nonlocal" else SIDE
     recipe = replace(experiment.recipe, batch_size=BATCH, batch_norm_batch=BATCH, augment=replace(augment, crop=side))
-    return replace(experiment, model=replace(narrow(experiment.model), num_classes=2), recipe=recipe)
+    return replace(experiment, model=replace(narrow(shallow(experiment.model)), num_classes=2), recipe=recipe)
+
+
+def shallow(network: ResNet) -> ResNet:
+    return replace(network, stages=tuple(replace(s, blocks=min(s.blocks, DEEPEST)) for s in network.stages))
 
 
 def narrow(network: ResNet) -> ResNet:
@@ -73,34 +79,36 @@ def experiments_of_the_tables() -> dict[str, tuple[str, Experiment]]:
     return found
 
 
+def job_of(small: Experiment, images: Path, folder: Path) -> Job:
+    side = small.recipe.augment.crop
+    return Job(
+        small,
+        (Protocol(f"crop{side}", "imagenet", crop=side, resize=side, samples=2),),
+        records=folder / "records",
+        runs=folder / "runs",
+        data={"imagenet": images},
+        device="cpu",
+        checkpoint_every=1000,
+        validate_every=0,
+    )
+
+
 @pytest.mark.slow
 def test_every_row_runs_its_whole_recipe_with_the_papers_learning_rates(tmp_path: Path) -> None:
     root = photographs(tmp_path / "images")
     rows = experiments_of_the_tables()
     assert len(rows) == 32  # 30 distinct ones of Tables 2 and 3, two augmented ones of Table 4
-    jobs: dict[str, Job] = {}
-    for target, experiment in rows.values():
-        small = tiny(experiment)
-        side = small.recipe.augment.crop
-        protocol = Protocol(f"crop{side}", "imagenet", crop=side, resize=side, samples=2)
-        jobs[target] = Job(
-            small,
-            (protocol,),
-            records=tmp_path / "records",
-            runs=tmp_path / "runs",
-            data={"imagenet": root},
-            device="cpu",
-            checkpoint_every=1000,
-            validate_every=0,
-        )
+    smalls = [tiny(experiment) for _, experiment in rows.values()]
+    jobs = {fingerprint(small): job_of(small, root, tmp_path) for small in smalls}  # of rows that differ in depth, one
     outcomes = submit.run(jobs, profiles.load("local"))
     assert {outcome.name: outcome.error for outcome in outcomes if not outcome.ok} == {}
-    for target, job in jobs.items():
+    for target, experiment in rows.values():
+        job = jobs[fingerprint(tiny(experiment))]
         record = job.record(job.protocols[0])
         assert record is not None, target
         assert compliance.check(record).text == "kept", target
-        epochs = job.experiment.recipe.epochs
+        epochs = experiment.recipe.epochs
         assert [entry["epoch"] for entry in record.history] == list(range(1, epochs + 1)), target
         for entry in record.history:
-            assert entry["lrs"] == [[pytest.approx(paper_lr(job.experiment, entry["epoch"]), rel=1e-12), 1]], target
+            assert entry["lrs"] == [[pytest.approx(paper_lr(experiment, entry["epoch"]), rel=1e-12), 1]], target
             assert (entry["batch"], entry["samples"]) == ([BATCH, BATCH], 4), target

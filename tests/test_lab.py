@@ -121,12 +121,19 @@ def test_a_second_lab_stands_beside_the_first_and_leaves_nothing(healthy_lab: La
     assert healthy_lab.ready()
 
 
+def saved(lab: Lab) -> bytes:
+    """The queue as slurmctld keeps it on disk."""
+    file = lab.folder / "state" / "job_state"
+    return file.read_bytes() if file.exists() else b""
+
+
 @pytest.mark.cluster
 def test_up_after_a_crash_heals_and_takes_up_the_queue(healthy_lab: Lab, tmp_path: Path) -> None:
     other = Lab(tmp_path / "other", nodes=1, gpus=0, port=free_ports(), accounting=False)
     other.up()
     try:
-        job = sbatch(other, tmp_path, "true", "--begin=now+1hour")
+        job = sbatch(other, tmp_path, "true", "--begin=now+1hour", "--job-name=survivor")
+        until(lambda: b"survivor" in saved(other))  # slurmctld answers before it saves
         mark = f"SLURM_CONF={other.folder}/etc/slurm.conf".encode()
         for process in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
