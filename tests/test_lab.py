@@ -207,8 +207,10 @@ def test_the_lab_outlives_a_terminal(tmp_path: Path) -> None:
 
 @pytest.mark.cluster
 def test_a_port_in_use_is_named(healthy_lab: Lab, tmp_path: Path) -> None:
+    other = Lab(tmp_path / "other", port=healthy_lab.port, accounting=False)
     with pytest.raises(LabError, match=f"port {healthy_lab.port}, for slurmctld, is in use"):
-        Lab(tmp_path / "other", port=healthy_lab.port, accounting=False).up()
+        other.up()
+    other.down()  # what had started before it
 
 
 @pytest.mark.cluster
