@@ -16,7 +16,7 @@ from results.cells import grid, whole
 from results.deviations import footnote, notes
 from results.evidence import Evidence
 from results.pairs import Pair, pairs
-from results.trend import trends
+from results.trend import told, trends
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -198,7 +198,7 @@ def _as_a_whole(table: Table, shown: Sequence[Cell]) -> list[str]:
         f"{together}: noise alone would give one or more a false BETTER or WORSE in at most 5% of all cases. "
         f"A loss of {about} points in one cell would be seen in 80%."
     )
-    return [sharp, *(trend.text for trend in trends(table, cells))]
+    return [sharp, *told(trends(table, cells))]
 
 
 def _is_marked(footnote: str, label: str) -> bool:

@@ -18,7 +18,7 @@ from results.evidence import Evidence
 from results.noise import RERUN_SD, Noise, binomial_se, pooled
 from results.sheets import sheet
 from results.together import together
-from results.trend import trends
+from results.trend import told, trends
 
 N = 50_000
 TOP1 = Column("top1_err", "top-1", "top1_err", "lower", noise="binomial", protocol=CROP)
@@ -122,7 +122,9 @@ def test_a_trend_by_hand() -> None:
     errors = [22.4 * 77.6 / N + 22 * 78 / N + 2 * RUN_SD**2, 22.6 * 77.4 / N + 22 * 78 / N + 2 * RUN_SD**2]
     assert (trend.rows, trend.delta) == (2, pytest.approx(0.5))
     assert trend.band == pytest.approx(0.005 + 1.959964 * sqrt(sum(errors)) / 2, rel=1e-6)
-    assert "all 2 measured rows together: +0.50 on average" in trend.text
+    assert trend.text.startswith("top-1 +0.50 ± 0.")
+    (sentence,) = told([trend])
+    assert "(2 rows): worse than the printed column by more than the noise." in sentence
 
 
 def test_cells_of_other_test_sets_have_no_trend() -> None:
@@ -151,7 +153,7 @@ def test_a_verdict_does_not_depend_on_the_rows_that_are_shown(tmp_path: Path) ->
     cells = build([TABLE2], found)
     remarks = sheet(TABLE2, frame(cells), found).together
     assert any("16 measured cells are tested together" in text for text in remarks)
-    assert any("all 8 measured rows together" in text for text in remarks)
+    assert any("(8 rows): the printed column within the noise" in text for text in remarks)
     assert not any("tested together" in text for text in sheet(part, frame(whole), found).together)
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 SPANNING = 5  # columns of numbers; wider tables span both columns of a two-column paper
 SMALL = 8  # wider tables are set smaller and closer, and so are those of architectures
+MANY_NOTES = 6  # more of them are set smaller, or table and notes would not fit one page
 TEMPLATES = Path(__file__).parents[1] / "templates"
 
 
@@ -60,7 +61,7 @@ def as_printed(sheet: Sheet) -> str:
 
 
 def _page(sheet: Sheet, view: str, make: Callable[[Sheet], Body]) -> str:
-    columns = len(sheet.headings[-1])
+    columns, body = len(sheet.headings[-1]), make(sheet)
     small = bool(sheet.stages) or columns > SMALL
     notes_are_long = not view and not sheet.mini  # the ledger's stand below the comparison only
     return (
@@ -68,12 +69,13 @@ def _page(sheet: Sheet, view: str, make: Callable[[Sheet], Body]) -> str:
         .get_template("table.tex.j2")
         .render(
             sheet=sheet,
-            body=make(sheet),
+            body=body,
             caption=_sentence(sheet.caption),
             label=Tex(f"tab:pyconv-{sheet.name}{view}"),
             float=Tex("table*" if small or notes_are_long or columns > SPANNING else "table"),
             size=Tex(r"\footnotesize" if small else r"\small"),
             gap=Tex("3pt" if small else "4pt"),
+            notes_size=Tex(r"\scriptsize" if len(body.notes) > MANY_NOTES else r"\footnotesize"),
             notes_width=Tex(r"\linewidth" if notes_are_long else r"\wd\pyconvbox"),
             options=Tex(OPTIONS),
             title=Tex(f"{sheet.title}{', laid out as printed' if view else ''}"),
