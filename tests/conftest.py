@@ -9,10 +9,15 @@ from typing import Any
 
 import pytest
 from browser import launched
+from hypothesis import settings
 
 from slurm.lab import Lab
 from slurm.lab.daemons import wait
 from slurm.lab.ports import free_ports
+
+# How long an example takes says nothing of the code on a machine that does other things too.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
