@@ -176,9 +176,12 @@ def _row(table: Table, key: str, cells: tuple[Cell | None, ...], footnotes: list
 def _about_rows(rows: Sequence[SheetRow]) -> list[str]:
     """What the lines themselves do not say: who was not run, and on how many seeds a number rests."""
     said = [ON_ONE_LINE] if any(row.quoted for row in rows) else []
-    seeds = {cell.seeds for row in rows for cell in row.cells if cell is not None and cell.seeds}
+    cells = [cell for row in rows for cell in row.cells if cell is not None and cell.seeds]
+    seeds = {cell.seeds for cell in cells}
     if seeds == {1}:
-        said.append("Measured accuracies are of one seed each: the spread between runs is assumed, not measured.")
+        known = all(cell.seed_noise is not None and cell.seed_noise.student for cell in cells)
+        spread = "that of other seeds of the recipe" if known else "assumed, not measured"
+        said.append(f"Measured accuracies are of one seed each: the spread between runs is {spread}.")
     elif seeds:
         number = f"{min(seeds)} to {max(seeds)}" if len(seeds) > 1 else f"{min(seeds)}"
         said.append(f"Measured accuracies are means over {number} seeds.")

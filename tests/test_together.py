@@ -168,7 +168,10 @@ def test_seeds_of_the_recipe_count_wherever_they_stand(tmp_path: Path) -> None:
     assert other is not None
     save(tmp_path, final, protocol, errors=(22.3, 6.2))
     for seed, top1 in enumerate((21.0, 21.1, 21.2, 21.3, 21.4)):
-        save(tmp_path, replace(other, seed=seed), protocol, errors=(top1, 5.6))
+        save(tmp_path, replace(other, seed=seed), protocol, errors=(top1, top1 / 4))
     (cell,) = [c for c in build([TABLE2], Evidence.load(tmp_path)) if c.target == "table2/final/top1_err"]
     assert cell.seed_noise == Noise(student=pytest.approx(sqrt(0.1 / 4)), degrees=4)  # squares 0.04 0.01 0 0.01 0.04
+    found = Evidence.load(tmp_path)
+    remarks = sheet(TABLE2, frame(build([TABLE2], found)), found).remarks
+    assert any("one seed each: the spread between runs is that of other seeds of the recipe" in one for one in remarks)
     assert "one seed; spread 0.16 from all seeds of the recipe (4 degrees of freedom)" in cell.reason
