@@ -34,7 +34,7 @@ def ranks(runs: Path) -> dict[int, int]:
 
 def test_a_rank_that_cannot_notice_is_ended_with_the_one_that_was_killed(tmp_path: Path) -> None:
     site = make_site(tmp_path, tiny.digits(tmp_path), nodes=2)
-    own = tiny.experiment(30)
+    own = tiny.experiment(200)
     own = replace(own, recipe=replace(own.recipe, batch_norm_batch=5))  # of ten images: a micro-batch for each rank
     site.submit(own)
     until(lambda: (told := traces.told(site.traces(own))) and told.done > 0.1)

@@ -18,7 +18,7 @@ from slurm.profile import Profile
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("healthy_lab")]
 
 KEYWORDS = {"timeout_min": 20, "nodes": 2, "tasks_per_node": 2, "cpus_per_task": 1, "mem_gb": 3}
-EPOCHS = 60
+EPOCHS = 150
 
 
 def job_of(folder: Path, data: Path) -> Job:

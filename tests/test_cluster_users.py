@@ -28,7 +28,7 @@ pytestmark = [
 
 ROOT = Path(__file__).resolve().parent.parent
 GROUP, ADA, BOB = "pyconvlab", "pyconv-ada", "pyconv-bob"
-EPOCHS = 60
+EPOCHS = 200
 # A person's own Python: submit, or retry, a training of some seconds; how many jobs that made.
 PROGRAM = f"""
 import sys
