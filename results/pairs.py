@@ -2,9 +2,9 @@
 
 With a record on either side that says which images were right, the difference of two error rates over k and l seeds has
 McNemar's standard error in the place of two binomial ones (`results.paired.difference_se`) and the spread of both means
-over seeds (`results.noise.of_seeds`, pooled). All pairs of a table are one family, tested together at 5%
-by Holm's rule. Half a point between two networks that differ on every tenth of 50,000 images is seen in 57% of single
-runs with the spread assumed for one seed, in over 80% with five seeds, and in over 90% between two checkpoints.
+over seeds (`results.noise.of_seeds`, pooled). All pairs of a table are one family, tested together at 5% by Holm's
+rule. A pair tested alone, of networks that differ on every tenth of 50,000 images, shows half a point in 57% of cases
+with one seed each (an assumed spread), in over 80% with five, and in over 90% as two given checkpoints.
 """
 
 from collections.abc import Iterable, Sequence
