@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from math import isfinite
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -82,22 +82,28 @@ class Progress:
         """Count a step."""
         self.totals = [a + b for a, b in zip(self.totals, totals, strict=True)]
 
-    def entry(self, totals: list[float], seen: Seen, lr: float) -> dict[str, Any]:
-        """The epoch's entry in the history, of `totals` and what was `seen` over all ranks."""
+    def entry(
+        self, totals: list[float], seen: Seen, lr: float, metrics: Callable[[float], dict[str, float]]
+    ) -> dict[str, Any]:
+        """The epoch's entry in the history, of `totals` and what was `seen` over all ranks.
+
+        `metrics`: the task's, of the part that was right.
+        """
         loss, correct, samples = totals
         return {
             "epoch": self.epoch + 1,
             "lr": lr,
             "train_loss": loss / samples,
-            "train_top1_err": 100 * (1 - correct / samples),
+            **metrics(correct / samples),
             "seconds": self.timings["train"] - sum(entry["seconds"] for entry in self.history),
             **seen.entry(),
         }
 
-    def best_epoch(self, metric: str) -> int | None:
-        """The first epoch of the history, from 1, with the lowest `metric`; None where none has it."""
+    def best_epoch(self, metric: str, better: Literal["lower", "higher"]) -> int | None:
+        """The first epoch of the history, from 1, with the best `metric`; None where none has it."""
         validated = [entry for entry in self.history if metric in entry]
-        return min(validated, key=lambda entry: entry[metric])["epoch"] if validated else None
+        sign = 1 if better == "lower" else -1
+        return min(validated, key=lambda entry: sign * entry[metric])["epoch"] if validated else None
 
     def next_epoch(self) -> None:
         """The next epoch begins."""

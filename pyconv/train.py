@@ -18,7 +18,6 @@ from torch.utils.data import DataLoader
 
 from pyconv import checkpoints, ranks
 from pyconv.architectures import Network
-from pyconv.data.manifest import manifest
 from pyconv.data.sampling import Batches, MicroBatch, Moment, derive_seed, epoch_order
 from pyconv.execution import Execution, process_settings
 from pyconv.models import build
@@ -37,8 +36,8 @@ _GO_ON, _STOP, _DIVERGED = 0, 1, 2
 class Trained:
     """`checkpoint`: the file of the weights, for `pyconv.checkpoints.load_weights`; `sha256`: of that file.
 
-    `best`, `best_epoch`: the file of the weights of the epoch (from 1) whose validation error was the lowest, the first
-    one of equals; None where nothing was validated. `history`: one dict an epoch. `timings`: seconds. `data`: name and
+    `best`, `best_epoch`: the file of the weights of the epoch (from 1) whose validation was the best, the first one
+    of equals; None where nothing was validated. `history`: one dict an epoch. `timings`: seconds. `data`: name and
     manifests of the splits. `deviations`: sentences, where the run had to leave its recipe.
     """
 
@@ -143,11 +142,13 @@ class _Run:
             ranks.share_buffers(self.optimisation.model)
             if self._due(self.execution.checkpoint_every):
                 self._checkpoint()  # before the validation, so that nothing is lost if that is cut short
-        entry = progress.entry(self._sum(progress.totals), self._seen(), self.optimisation.lr)
+        entry = progress.entry(
+            self._sum(progress.totals), self._seen(), self.optimisation.lr, self.task.training_metrics
+        )
         if self.execution.validate_every and self._due(self.execution.validate_every):
             entry |= self._validate()
         progress.history.append(entry)
-        if self.world.rank == 0 and progress.best_epoch(self.task.SELECTED_BY) == entry["epoch"]:
+        if self.world.rank == 0 and progress.best_epoch(*self.task.SELECTED_BY) == entry["epoch"]:
             checkpoints.save_weights(self.run_dir / BEST, self.optimisation.model.state_dict(), self.key)
         progress.next_epoch()
         if self.on_epoch:
@@ -171,7 +172,7 @@ class _Run:
             digest = checkpoints.save_weights(path, self.optimisation.model.state_dict(), self.key)
         digest = ranks.from_first(digest)
         progress = self.progress
-        best_epoch = progress.best_epoch(self.task.SELECTED_BY)
+        best_epoch = progress.best_epoch(*self.task.SELECTED_BY)
         best = None if best_epoch is None else self.run_dir / BEST
         return Trained(
             path, digest, best, best_epoch, progress.history, progress.timings, progress.data, self.deviations
@@ -270,7 +271,10 @@ class _Run:
 
     def _data(self) -> dict[str, Any]:
         splits = (self.recipe.split, self.task.VALIDATION_SPLIT)
-        return {"name": self.recipe.data, "splits": {split: manifest(self.data_root, split) for split in splits}}
+        return {
+            "name": self.recipe.data,
+            "splits": {split: self.task.manifest(self.data_root, split) for split in splits},
+        }
 
     @contextmanager
     def _timed(self, what: str) -> Iterator[None]:

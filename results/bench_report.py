@@ -148,6 +148,7 @@ def _record(experiment: Experiment, protocol: Protocol, epochs: int, generator: 
             "top5_err": Metric(value / 4, "%", IMAGES, None),
         },
         outcomes={"top1_err": pack(bit == "1" for bit in f"{right:0{IMAGES}b}")},
+        per_class={},
         observed={"input": [protocol.crop, protocol.crop]},
         expected_samples=IMAGES,
         counted_samples=IMAGES,

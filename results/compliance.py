@@ -29,6 +29,8 @@ SEEN = {
     "norm_batch": "images in one batch norm",
     "input": "training input",
 }
+# What makes an epoch the best one: 1 the lowest value, -1 the highest.
+SELECTED_BY = {"top1_err": 1, "miou": -1}
 SAME = 1e-12  # relative: the learning rate is a product of floats
 
 
@@ -121,13 +123,21 @@ def _weights(record: Record, recipe: Recipe) -> Iterator[Departure | str]:
     """Of which epoch the weights are that were tested; the first one of equally good ones is the best."""
     expected = recipe.epochs
     if record.protocol.get("weights") == "best":
-        validated = [entry for entry in record.history if "top1_err" in entry]
-        if not validated:
+        best = _best(record.history)
+        if best is None:
             yield "the log does not say which epoch was the best"
             return
-        expected = min(validated, key=lambda entry: entry["top1_err"])["epoch"]
+        expected = best
     if record.checkpoint["epochs"] != expected:
         yield Departure("weights of epoch", "test", expected, record.checkpoint["epochs"])
+
+
+def _best(history: list[dict[str, Any]]) -> int | None:
+    """The first epoch of those with the best validation."""
+    for metric, sign in SELECTED_BY.items():
+        if validated := [entry for entry in history if metric in entry]:
+            return int(min(validated, key=lambda entry: sign * entry[metric])["epoch"])
+    return None
 
 
 def _epochs(recipe: Recipe, wanted: dict[str, Any], history: list[dict[str, Any]]) -> Iterator[Departure | str]:

@@ -60,7 +60,7 @@ def contradictions(standing: Record, offered: Record) -> tuple[str, ...]:
     ]
     left = [
         name
-        for name in ("outcomes", "complexity", "history", "timings")
+        for name in ("outcomes", "per_class", "complexity", "history", "timings")
         if _field(standing, name) != _field(offered, name)
     ]
     return (*told, f"also other {', '.join(left)}") if left else tuple(told)

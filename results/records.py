@@ -42,9 +42,11 @@ __all__ = [
 ]
 
 # Raise it when a field of Record changes its name or meaning, and say in `_migrated` what older files hold.
-RECORD_SCHEMA = 2
+RECORD_SCHEMA = 3
 # The same for CountRecord.
 COUNT_SCHEMA = 1
+# Fields of Record that older schemas did not have, and since which one they are there.
+_ADDED = {"outcomes": 2, "observed": 2, "per_class": 3}
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,8 @@ class Record:
     """One experiment, one seed, one protocol: what was measured, on what, by which code, where. See design.md 3.
 
     `outcomes`: metric -> which images were right (`results.outcomes`). `observed`: what the test saw: `input`, height
-    and width of the images that entered the network.
+    and width of the images that entered the network. `per_class`: of segmentation, pixels of each class, of those that
+    are labelled: `intersection` (right), `predicted`, `labelled`.
     """
 
     kind: ClassVar[str] = "measurement"
@@ -74,6 +77,7 @@ class Record:
     protocol: dict[str, Any]
     metrics: dict[str, Metric]
     outcomes: dict[str, str]
+    per_class: dict[str, list[int]]
     observed: dict[str, Any]
     expected_samples: int | None
     counted_samples: int
@@ -218,15 +222,16 @@ def _migrated(content: dict[str, Any], path: Path) -> dict[str, Any]:
     schema = content.get("schema")
     if schema == newest:
         return content
-    if schema not in range(1, newest) or isinstance(schema, bool):
+    if not isinstance(schema, int) or isinstance(schema, bool) or schema not in range(1, newest):
         told = " or ".join(map(str, range(1, newest + 1)))
         raise RecordError(f"{path}: schema is {schema!r}; this program reads schema {told} of a {content['kind']}")
-    if later := sorted({"outcomes", "observed"} & set(content)):
-        raise RecordError(f"{path}: {later[0]} is not a field of schema 1; the record was edited")
+    added = {name: since for name, since in _ADDED.items() if since > schema}
+    if later := sorted(set(added) & set(content)):
+        raise RecordError(f"{path}: {later[0]} is not a field of schema {schema}; the record was edited")
     protocol = content.get("protocol")
-    if isinstance(protocol, dict):  # what it must be else is told by the check of the fields
+    if schema == 1 and isinstance(protocol, dict):  # what it must be else is told by the check of the fields
         content = {**content, "protocol": {"weights": "last", **protocol}}
-    return {**content, "outcomes": {}, "observed": {}}
+    return {**content, **{name: {} for name in added}}
 
 
 def candidates(root: Path) -> list[Path]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from experiments.spec import digest_resolved
 from results.checks import LARGEST, RecordError, fields, finite, is_kind, is_object, part, same, short, typed
+from results.classes import check_classes
 from results.outcomes import unpack
 
 # Field -> what it must be; a tuple of words means one of them.
@@ -23,6 +24,7 @@ MEASUREMENT_FIELDS: dict[str, str] = {
     "protocol": "object",
     "metrics": "object",
     "outcomes": "object",
+    "per_class": "object",
     "observed": "object",
     "expected_samples": "count or null",
     "counted_samples": "count",
@@ -68,6 +70,7 @@ EPOCH_FIELDS = {
     "input": "list",
     "lrs": "list",
     "top1_err": "number",
+    "miou": "number",
 }
 STAGE_FIELDS = {"stage": "text", "output": "list", "blocks": "count", "layers": "list", "shortcut": "list"}
 LAYER_FIELDS: dict[str, dict[str, str]] = {
@@ -91,6 +94,8 @@ def check_record(values: Mapping[str, Any], where: Path | str) -> None:
     for key, metric in values["metrics"].items():
         _metric(key, metric, f"{where}: metrics.{key}")
     _outcomes(values, where)
+    if values["per_class"]:
+        check_classes(values["per_class"], values["metrics"], where)
     if "input" in values["observed"]:
         _pixels(values["observed"]["input"], f"{where}: observed.input")
     part(values, "complexity", COMPLEXITY_FIELDS, where)

@@ -22,7 +22,17 @@ from slurm.weights import TRAINED, WeightsError
 if TYPE_CHECKING:
     from submitit.helpers import DelayedSubmission
 
-__all__ = ["TRAINED", "Job", "Part", "progress_of", "recorded", "run_folder", "trained", "unit_folder"]
+__all__ = [
+    "TRAINED",
+    "Job",
+    "Part",
+    "predictions_folder",
+    "progress_of",
+    "recorded",
+    "run_folder",
+    "trained",
+    "unit_folder",
+]
 
 Part = Literal["all", "train", "test"]
 # Seconds in which an error that follows a signal may turn out to be the end of this process: other ranks and readers
@@ -126,6 +136,11 @@ def recorded(path: Path, protocol: Protocol) -> Record | None:
 def run_folder(runs: Path, experiment: Experiment) -> Path:
     """Named as the records are, so that a run and its evidence are found by the same words."""
     return record_path(runs, experiment, Protocol("weights", experiment.recipe.data)).parent
+
+
+def predictions_folder(run: Path, protocol: Protocol) -> Path:
+    """Where a test keeps what the network of the folder `run` predicts, for tasks that can."""
+    return run / "predictions" / protocol.key
 
 
 def unit_folder(runs: Path, experiment: Experiment, protocol: Protocol | None) -> Path:

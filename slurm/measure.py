@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -16,8 +17,9 @@ from torch import Tensor, nn
 from experiments.spec import Protocol, family, fingerprint, resolved
 from pyconv import complexity, ranks
 from pyconv.checkpoints import load_weights
-from pyconv.data import PACKAGED, manifest, prepare
+from pyconv.data import PACKAGED, prepare
 from pyconv.models import build
+from pyconv.tasks.values import Evaluation
 from pyconv.train import WEIGHTS, Execution, Interrupted, Trained, train
 from results import provenance
 from results.outcomes import pack
@@ -25,7 +27,7 @@ from results.records import AlreadyRecorded, Metric, Record, record_path, write
 from slurm import weights
 from slurm.distributed import Seat
 from slurm.interrupts import Interrupts
-from slurm.job import Job
+from slurm.job import Job, predictions_folder
 from slurm.telling import Teller
 from slurm.weights import Weights, WeightsError
 
@@ -135,7 +137,7 @@ def _test_all(job: Job, seat: Seat, missing: tuple[Protocol, ...], made: Weights
         file, digest, epoch = weights.tested(job.folder, made, protocol.weights)
         model.load_state_dict(load_weights(file))
         origin = _trained_here(made, digest, epoch)
-        record = test(job, seat, protocol, origin, model, about)
+        record = test(job, seat, protocol, origin, model, about, predictions_folder(job.folder, protocol))
         if record is not None:
             _write(record, record_path(job.records, job.experiment, protocol))
     if tell is not None:
@@ -157,19 +159,31 @@ def _write(record: Record, path: Path) -> None:
 
 
 def test(
-    job: Job, seat: Seat, protocol: Protocol, origin: Origin, model: nn.Module, about: Mapping[str, Any]
+    job: Job,
+    seat: Seat,
+    protocol: Protocol,
+    origin: Origin,
+    model: nn.Module,
+    about: Mapping[str, Any],
+    predictions: Path | None,
 ) -> Record | None:
-    """The record of one test of `model`, whose weights come from `origin`, on rank 0."""
+    """The record of one test of `model`, whose weights come from `origin`, on rank 0.
+
+    `predictions`: the folder for what the network predicts, of tasks that can keep it; None keeps nothing.
+    """
     started = time.perf_counter()
+    task = _task(job)
     root = _data_root(job, protocol.data)
-    evaluation = import_module(f"pyconv.tasks.{job.experiment.task}").evaluate(
+    asked = {name: getattr(protocol, name) for name in task.TESTED_BY}
+    if task.PREDICTS:
+        asked["predictions"] = predictions
+    evaluation = task.evaluate(
         model,
         data_root=root,
         split=protocol.split,
-        crop=protocol.crop,
-        resize=protocol.resize,
         device=next(model.parameters()).device,
         workers=job.workers,
+        **asked,
     )
     if seat.rank:
         return None
@@ -177,11 +191,15 @@ def test(
     return _record(job, protocol, origin, evaluation, root, seconds, about)
 
 
+def _task(job: Job) -> ModuleType:
+    return import_module(f"pyconv.tasks.{job.experiment.task}")
+
+
 def _record(
     job: Job,
     protocol: Protocol,
     origin: Origin,
-    evaluation: Any,
+    evaluation: Evaluation,
     root: Path,
     seconds: float,
     about: Mapping[str, Any],
@@ -189,7 +207,7 @@ def _record(
     experiment = job.experiment
     splits = dict(origin.splits)
     if protocol.data != experiment.recipe.data or protocol.split not in splits:
-        splits[protocol.split] = manifest(root, protocol.split)
+        splits[protocol.split] = _task(job).manifest(root, protocol.split)
     size = (*experiment.model.input_size[:-2], protocol.crop, protocol.crop)
     return Record(
         name=experiment.name,
@@ -200,6 +218,7 @@ def _record(
         protocol=resolved(protocol),
         metrics={key: Metric(value, "%", n, se) for key, (value, n, se) in evaluation.metrics.items()},
         outcomes={key: pack(bits.tolist()) for key, bits in evaluation.correct.items()},
+        per_class=dict(evaluation.per_class),
         observed={"input": list(evaluation.input)},
         expected_samples=evaluation.expected if protocol.samples is None else protocol.samples,
         counted_samples=evaluation.samples,

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from pyconv.progress import StepReport
 
 EVERY = 1.0  # seconds between two writes of the progress
-_NOT_METRICS = ("epoch", "lr", "train_loss", "train_top1_err", "seconds")
+_NOT_METRICS = ("epoch", "lr", "train_loss", "train_top1_err", "train_pixel_acc", "seconds")
+_SHORT = {"top1_err": "err", "miou": "IoU"}  # how the last validation is told while the next epoch is trained
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _CPU_OUT_OF_MEMORY = "DefaultCPUAllocator"
 # What the survivors see of a rank or a reader of images that was killed: gloo and torch tell it in words only.
@@ -57,8 +58,9 @@ class Teller:
         told = ", ".join(f"{key} {value:.4g}" for key, value in numbers.items())
         print(f"epoch {epoch}/{self._epochs}: {told}", flush=True)
         self._metric = {key: value for key, value in numbers.items() if key not in _NOT_METRICS} or self._metric
-        if "top1_err" in entry:
-            self._last = f" {entry['top1_err']:.1f}% err"
+        for key, word in _SHORT.items():
+            if key in entry:
+                self._last = f" {entry[key]:.1f}% {word}"
         self.say(epoch / self._epochs, f"epoch {epoch}/{self._epochs}{self._last}", epoch)
 
     def say(self, done: float, text: str, epoch: int = 0) -> None:

@@ -42,7 +42,7 @@ def tested(job: Job, file: Path, model: nn.Module, weights: Released) -> dict[Pa
         path = released_path(job.records, job.experiment, protocol, weights.sha256)
         record = recorded(path, protocol)
         if record is None:
-            record = test(job, place, protocol, origin, model, about)
+            record = test(job, place, protocol, origin, model, about, predictions=None)
             assert record is not None, "a single rank is rank 0"
             record = _kept(record, path, protocol)
         records[path] = record

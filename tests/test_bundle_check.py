@@ -138,7 +138,7 @@ def test_what_was_changed_with_its_manifest_is_found_by_the_digest_only(made: Pa
         lambda text: text.replace('"value": 22.3', '"value": NaN'),
         lambda text: text.replace('"epochs": 90', '"epochs": 120', 1),
         lambda text: text.replace('"counted_samples": 50000', '"counted_samples": 49999'),
-        lambda text: text.replace('"schema": 2', '"schema": 99'),
+        lambda text: text.replace('"schema": 3', '"schema": 99'),
         lambda text: text[:-5],
         lambda _: "[" * 100_000,
     ],

@@ -265,7 +265,7 @@ FORGERIES: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "missing field": (lambda c: c.pop("checkpoint"), "checkpoint is missing"),
     "missing part": (lambda c: c["checkpoint"].pop("sha256"), r"checkpoint\.sha256 is missing"),
     "bad hash": (lambda c: c["checkpoint"].update(sha256="abc"), r"checkpoint\.sha256 .*right: sha256"),
-    "schema from the future": (lambda c: c.update(schema=3), "schema is 3; this program reads schema 1 or 2"),
+    "schema from the future": (lambda c: c.update(schema=4), "schema is 4; this program reads schema 1 or 2 or 3"),
     "no schema": (lambda c: c.pop("schema"), "schema is None"),
     "unknown kind": (lambda c: c.update(kind="rumour"), "kind is 'rumour'; valid: measurement, count"),
     "edited spec": (lambda c: c["experiment"]["recipe"].update(epochs=9), r"fingerprint is .* record was edited"),
@@ -497,7 +497,7 @@ def test_an_observed_input_is_two_numbers_of_pixels(tmp_path: Path, size: object
 
 def test_a_measurement_of_schema_1_stays_readable(tmp_path: Path) -> None:
     def age(content: dict[str, Any]) -> None:
-        del content["outcomes"], content["observed"], content["protocol"]["weights"]
+        del content["outcomes"], content["observed"], content["per_class"], content["protocol"]["weights"]
         content["schema"] = 1
 
     path = edited(tmp_path, age)
@@ -505,6 +505,18 @@ def test_a_measurement_of_schema_1_stays_readable(tmp_path: Path) -> None:
     assert Evidence.load(tmp_path).measurement(EXPERIMENT, CROP) == measurement()
     path.write_text(json.dumps({**json.loads(path.read_text()), "outcomes": {}}))
     with pytest.raises(RecordError, match="outcomes is not a field of schema 1"):
+        read(path)
+
+
+def test_a_measurement_of_schema_2_stays_readable(tmp_path: Path) -> None:
+    def age(content: dict[str, Any]) -> None:
+        del content["per_class"]
+        content["schema"] = 2
+
+    path = edited(tmp_path, age)
+    assert read(path) == measurement()
+    path.write_text(json.dumps({**json.loads(path.read_text()), "per_class": {}}))
+    with pytest.raises(RecordError, match="per_class is not a field of schema 2"):
         read(path)
 
 

@@ -25,6 +25,7 @@ from pyconv.data.sampling import MicroBatch, Moment
 from pyconv.optimisation import Optimisation
 from pyconv.recipe import ImageNetAugment, Recipe
 from pyconv.tasks import imagenet
+from pyconv.tasks.values import Loss
 
 AIM = 1.5
 BATCH = feeding.BATCH
@@ -70,7 +71,7 @@ def _our_step(model: nn.Module, root: Path) -> Callable[[], None]:
     batches = iter(DataLoader(images, batch_sampler=visits, collate_fn=imagenet.collate, num_workers=1))
     micro = MicroBatch(0, tuple(range(BATCH)), 1.0)
 
-    def loss_of(model: nn.Module, batch: Any, micro: MicroBatch) -> imagenet.Loss:
+    def loss_of(model: nn.Module, batch: Any, micro: MicroBatch) -> Loss:
         return imagenet.loss(model, batch, RECIPE, Moment(0, 0, 0, micro.number))
 
     def step() -> None:

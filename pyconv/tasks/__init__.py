@@ -1,9 +1,9 @@
-"""What a network can be trained for. A task is a module with `training_set`, `collate`, `loss` and `validate`."""
+"""What a network can be trained for. What a task module has is said in `pyconv.tasks.imagenet`."""
 
 from importlib import import_module
 from types import ModuleType
 
-from pyconv.recipe import ImageNetAugment, Recipe
+from pyconv.recipe import Ade20kAugment, ImageNetAugment, Recipe
 
 
 def task_of(recipe: Recipe) -> ModuleType:
@@ -11,4 +11,8 @@ def task_of(recipe: Recipe) -> ModuleType:
     match recipe.augment:
         case ImageNetAugment():
             return import_module("pyconv.tasks.imagenet")  # late: the names of the tasks are asked for without torch
-    raise ValueError(f"{recipe.data}: no task trains with {type(recipe.augment).__name__}; valid: ImageNetAugment")
+        case Ade20kAugment():
+            return import_module("pyconv.tasks.ade20k")
+    raise ValueError(
+        f"{recipe.data}: no task trains with {type(recipe.augment).__name__}; valid: ImageNetAugment, Ade20kAugment"
+    )

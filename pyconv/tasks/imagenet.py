@@ -1,10 +1,10 @@
 """Image classification (section 6.1 of the paper): training images, the loss, and top-1 / top-5 error in percent.
 
-A task is a module with the same few functions: `training_set`, `collate`, `loss`, `validate`, `evaluate`.
+A task is a module with the same few functions: `training_set`, `collate`, `loss`, `training_metrics`, `validate`,
+`evaluate`, `manifest`, and the constants `VALIDATION_SPLIT`, `SELECTED_BY`, `TESTED_BY`, `PREDICTS`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
 
@@ -17,42 +17,37 @@ from pyconv import ranks
 from pyconv.architectures import Network, ResNet
 from pyconv.data.cutmix import draw_cutmix, draw_partners
 from pyconv.data.imagenet import TestSet, TrainingSet, normalise, stack
-from pyconv.data.manifest import DataError, Split, read_split
+from pyconv.data.manifest import DataError, Split, manifest, read_split
 from pyconv.data.sampling import Moment
 from pyconv.models.folded import folded
 from pyconv.numerics import numerics
 from pyconv.recipe import ImageNetAugment, Recipe
+from pyconv.tasks.values import Evaluation, Loss, Selection
+
+__all__ = [
+    "PREDICTS",
+    "SELECTED_BY",
+    "TESTED_BY",
+    "VALIDATION_SPLIT",
+    "collate",
+    "evaluate",
+    "loss",
+    "manifest",
+    "training_metrics",
+    "training_set",
+    "validate",
+]
 
 VALIDATION_SPLIT = "val"
-SELECTED_BY = "top1_err"
-"""The validation metric whose lowest value makes an epoch the best one."""
+SELECTED_BY = Selection("top1_err", "lower")
+TESTED_BY = ("crop", "resize")
+"""What of a protocol `evaluate` takes."""
+PREDICTS = False
+"""Whether `evaluate` can keep what the network predicts."""
 TEST_RATIO = 256 / 224
 """Short side over crop in the authors' test."""
 
 Batch = tuple[Tensor, Tensor]
-
-
-@dataclass(frozen=True)
-class Loss:
-    """`mean`: scalar, over the images of the micro-batch. `correct`: how many of them are right, a scalar."""
-
-    mean: Tensor
-    correct: Tensor
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """`metrics`: name -> (value in percent, images, binomial standard error in percent).
-
-    `samples` were counted of `expected`. `correct`: metric -> one bool an image, in the order of the split's files,
-    so that two networks can be compared in pairs (McNemar). `input`: height and width of what entered the network.
-    """
-
-    metrics: dict[str, tuple[float, int, float]]
-    samples: int
-    expected: int
-    correct: dict[str, Tensor]
-    input: tuple[int, int]
 
 
 def training_set(network: Network, recipe: Recipe, data_root: Path, *, seed: int) -> TrainingSet:
@@ -92,6 +87,11 @@ def loss(model: nn.Module, batch: Batch, recipe: Recipe, moment: Moment) -> Loss
     own, other = _cross_entropy(logits, labels), _cross_entropy(logits, labels[partner])
     kept = mixing.kept
     return Loss(kept * own.mean + (1 - kept) * other.mean, kept * own.correct + (1 - kept) * other.correct)
+
+
+def training_metrics(right: float) -> dict[str, float]:
+    """Of the part of the training images that were right."""
+    return {"train_top1_err": 100 * (1 - right)}
 
 
 def validate(
@@ -153,7 +153,7 @@ def evaluate(
     correct = {"top1_err": counts[:, 1].bool(), "top5_err": counts[:, 2].bool()}
     metrics = {name: _error(bits) for name, bits in correct.items()}
     (size,) = ranks.from_first(sizes)  # rank 0 has an image whenever there is one
-    return Evaluation(metrics, int(counts[:, 0].sum()), len(images), correct, size)
+    return Evaluation(metrics, int(counts[:, 0].sum()), len(images), size, correct)
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Loss:
@@ -165,7 +165,7 @@ def _score(logits: Tensor, labels: Tensor) -> Tensor:
     return torch.stack([torch.ones_like(labels, dtype=torch.bool), top[:, 0], top.any(1)], dim=1).to(torch.uint8)
 
 
-def _error(correct: Tensor) -> tuple[float, int, float]:
+def _error(correct: Tensor) -> tuple[float, int, float | None]:
     wrong = int((~correct).sum())
     p = wrong / len(correct)
     return 100 * p, len(correct), 100 * sqrt(p * (1 - p) / len(correct))
