@@ -17,6 +17,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "plan": ("slurm.commands.plan:plan", "Every job, its reason, order and cost, before anything runs."),
     "submit": ("slurm.commands.submit:submit", "What is missing of a table, to a SLURM cluster."),
     "status": ("slurm.commands.status:status", "Where every row stands."),
+    "adopt": ("slurm.commands.adopt:adopt_command", "Weights from a file in the place of a backbone's training."),
     "logs": ("slurm.commands.logs:logs", "What the jobs wrote, and why they failed."),
     "cancel": ("slurm.commands.cancel:cancel", "Take jobs out of the queue; checkpoints stay."),
     "retry": ("slurm.commands.submit:retry", "Submit again what failed, by class of failure."),

@@ -24,7 +24,7 @@ from pyconv.train import WEIGHTS, Execution, Interrupted, Trained, train
 from results import provenance
 from results.outcomes import pack
 from results.records import AlreadyRecorded, Metric, Record, record_path, write
-from slurm import weights
+from slurm import adopted, weights
 from slurm.distributed import Seat
 from slurm.interrupts import Interrupts
 from slurm.job import Job, predictions_folder
@@ -74,6 +74,7 @@ def _standing(job: Job) -> Weights | None:
 def _train(job: Job, seat: Seat, about: Mapping[str, Any], interrupts: Interrupts) -> Weights:
     experiment = job.experiment
     tell = Teller(job.unit_folder, seat.job, experiment.recipe.epochs)
+    initial = _initial(job)
     try:
         trained = train(
             experiment.model,
@@ -81,7 +82,7 @@ def _train(job: Job, seat: Seat, about: Mapping[str, Any], interrupts: Interrupt
             seed=experiment.seed,
             data_root=_data_root(job, experiment.recipe.data),
             run_dir=job.folder,
-            init_state=_initial_weights(job),
+            init_state=None if initial is None else initial.state,
             execution=Execution(
                 job.device,
                 job.threads,
@@ -99,6 +100,8 @@ def _train(job: Job, seat: Seat, about: Mapping[str, Any], interrupts: Interrupt
         print(interrupted, flush=True)
         interrupts.obey()
         raise
+    if initial is not None:
+        trained.deviations.extend(initial.deviations)
     made = ranks.from_first(_keep(job, trained, about) if seat.rank == 0 else None)
     assert made is not None, "rank 0 has written it"
     return made
@@ -120,10 +123,22 @@ def _best(trained: Trained) -> dict[str, Any]:
     return {"file": trained.best.name, "sha256": digest, "epoch": trained.best_epoch}
 
 
-def _initial_weights(job: Job) -> dict[str, Tensor] | None:
-    """The weights of `init`, trained below the same `runs`; CheckpointError naming the file when they are not."""
+@dataclass(frozen=True)
+class _Initial:
+    """`state`: the weights that a training starts from. `deviations`: sentences on where they are from."""
+
+    state: Mapping[str, Tensor]
+    deviations: tuple[str, ...] = ()
+
+
+def _initial(job: Job) -> _Initial | None:
+    """The weights of `init`, adopted or trained below the same `runs`; CheckpointError naming a file that is not."""
     init = job.experiment.init
-    return None if init is None else load_weights(replace(job, experiment=init).folder / WEIGHTS)
+    if init is None:
+        return None
+    if (given := adopted.adopted(job.runs, init)) is not None:
+        return _Initial(adopted.weights(given), (given.sentence,))
+    return _Initial(load_weights(replace(job, experiment=init).folder / WEIGHTS))
 
 
 def _test_all(job: Job, seat: Seat, missing: tuple[Protocol, ...], made: Weights, about: Mapping[str, Any]) -> None:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from experiments.spec import Experiment, Protocol, Row, Table, fingerprint
 from results.evidence import Evidence
+from slurm.adopted import adopted
 from slurm.job import trained
 from slurm.selection import Skip, protocols, seeded, tasks_here
 
@@ -158,9 +159,12 @@ class _Decisions:
         key = training.key
         if trained(self.runs, training.experiment):
             return "recorded", "trained: its weights stand"
+        given = adopted(self.runs, training.experiment)
+        if given is not None and not training.rows:
+            return "recorded", f"what starts from it starts from adopted weights: {given.name}"
         if key in self.live:
             return "running", f"queued or running as job {self.live[key]}"
-        needed_by = [child for child in training.children if self.action[child][0] == "run"]
+        needed_by = [] if given else [child for child in training.children if self.action[child][0] == "run"]
         if training.rows and training.tests and not self.missing[key] and not needed_by:
             return "recorded", "every test of it is recorded"
         if not training.rows and not needed_by:
@@ -189,8 +193,9 @@ class _Decisions:
         return replace(made, reason=f"not recorded{shared}", needs=self._open(parent))
 
     def _parent(self, training: _Training) -> str | None:
+        """The training that has to come first."""
         init = training.experiment.init
-        return None if init is None else unit_key(init, None)
+        return None if init is None or adopted(self.runs, init) is not None else unit_key(init, None)
 
     def _open(self, key: str | None) -> tuple[str, ...]:
         """The training, while it has still to succeed."""

@@ -48,13 +48,20 @@ class _Live:
 
 
 def run(
-    jobs: Mapping[str, Job], profile: Profile, *, at_once: int | None = None, progress: Progress | None = None
+    jobs: Mapping[str, Job],
+    profile: Profile,
+    *,
+    needs: Mapping[str, str] | None = None,
+    at_once: int | None = None,
+    progress: Progress | None = None,
 ) -> list[Outcome]:
     """Run `jobs` (by the name a person knows them by) here and return how each ended, in the order they ended.
 
+    `needs`: job -> the one that has to succeed before it starts.
+
     Ctrl-C and SIGTERM cancel the children and raise KeyboardInterrupt; checkpoints and written records stay.
     """
-    dispatch = _Dispatch(jobs, profile, at_once, progress)
+    dispatch = _Dispatch(jobs, profile, needs or {}, at_once, progress)
     with _sigterm_is_ctrl_c():
         try:
             return dispatch.run()
@@ -66,9 +73,14 @@ class _Dispatch:
     """The queue of one `run`: what waits, what lives, what ended."""
 
     def __init__(
-        self, jobs: Mapping[str, Job], profile: Profile, at_once: int | None, progress: Progress | None
+        self,
+        jobs: Mapping[str, Job],
+        profile: Profile,
+        needs: Mapping[str, str],
+        at_once: int | None,
+        progress: Progress | None,
     ) -> None:
-        self.profile, self.progress = profile, progress
+        self.profile, self.needs, self.progress = profile, needs, progress
         self.waiting = deque(jobs.items())
         self.live: list[_Live] = []
         self.ended: list[Outcome] = []
@@ -89,12 +101,28 @@ class _Dispatch:
 
     def run(self) -> list[Outcome]:
         while self.waiting or self.live:
-            while self.waiting and len(self.live) < self.at_once and len(self.free_gpus) >= self.gpus_per_job:
-                self._start(*self.waiting.popleft())
+            while self._room() and (ready := self._ready()) is not None:
+                self._start(*ready)
             self._collect()
             self._tell()
             time.sleep(POLL)
         return self.ended
+
+    def _room(self) -> bool:
+        return len(self.live) < self.at_once and len(self.free_gpus) >= self.gpus_per_job
+
+    def _ready(self) -> tuple[str, Job] | None:
+        """The first job that waits for no other, taken out of the queue; one that waited for a failure ends here."""
+        for name, job in list(self.waiting):
+            first = self.needs.get(name)
+            how = {outcome.name: outcome.ok for outcome in self.ended}.get(first or "")
+            if first is None or how:
+                self.waiting.remove((name, job))
+                return name, job
+            if how is False:
+                self.waiting.remove((name, job))
+                self._end(Outcome(name, job, False, 0.0, f"starts from {first}, which failed"))
+        return None
 
     def cancel(self) -> None:
         """Stop what still lives; wait until it is gone.
@@ -129,13 +157,13 @@ class _Dispatch:
         for live in [live for live in self.live if live.started.done()]:
             self.live.remove(live)
             self.free_gpus.extend(live.gpus)
-            missing = live.job.missing()
             paths, seconds = live.started.paths, time.monotonic() - live.since
-            if not missing:
+            if live.job.done():
                 self._end(Outcome(live.name, live.job, True, seconds, log=paths.stdout))
                 continue
             how = "ended" if paths.result_pickle.exists() else "died (killed, or out of memory?)"
-            words = [*tail(paths.stderr), f"{how} without a record of {', '.join(p.key for p in missing)}"]
+            lacks = f"a record of {', '.join(p.key for p in live.job.missing())}" if live.job.protocols else "weights"
+            words = [*tail(paths.stderr), f"{how} without {lacks}"]
             self._end(Outcome(live.name, live.job, False, seconds, "\n".join(words), paths.stderr))
 
     def _end(self, outcome: Outcome) -> None:
@@ -180,7 +208,10 @@ def describe(outcome: Outcome) -> str:
     if outcome.ok:
         records = [record for protocol in outcome.job.protocols if (record := outcome.job.record(protocol))]
         numbers = [f"{key} {metric.value:.2f}" for record in records for key, metric in record.metrics.items()]
-        return f"{outcome.name}: recorded after {duration(outcome.seconds)}: {', '.join(numbers)}"
+        how = "recorded" if outcome.job.protocols else "trained"
+        return f"{outcome.name}: {how} after {duration(outcome.seconds)}" + (
+            f": {', '.join(numbers)}" if numbers else ""
+        )
     lines = [f"{outcome.name}: FAILED after {duration(outcome.seconds)}"]
     lines += [f"  | {line}" for line in outcome.error.splitlines()]
     return "\n".join([*lines, f"  log: {outcome.log}"] if outcome.log else lines)

@@ -9,6 +9,7 @@ import click
 from experiments.spec import fingerprint
 from pyconv.recipe import Recipe
 from slurm import submit
+from slurm.backbones import backbones, parent
 from slurm.commands import options
 from slurm.console import Progress, note
 from slurm.job import Job
@@ -41,7 +42,8 @@ def run(
 ) -> None:
     """Train and test TARGET here; what is recorded is not run again, what was interrupted goes on.
 
-    An experiment that stands in several rows is trained once. The records are the result; checkpoints and logs go
+    An experiment that stands in several rows is trained once, a backbone before what starts from it (unless `pyconv
+    adopt` has given its weights). The records are the result; checkpoints and logs go
     to the runs folder. Exit 1 when a run failed; the others are not stopped by it.
     """
     lines = rows(options.selection(target, mini))
@@ -51,25 +53,31 @@ def run(
     if not todo and not any(skip.recorded for skip in skipped):
         raise click.UsageError("nothing of this can be run here: " + why_nothing(skipped))
     roots = data_roots(profile, dict(data))
-    check_data(todo, roots)
     folder = options.runs_folder(runs, profile)
-    ready = {name_of(work, seeds): job_of(work, records, folder, roots, profile, mini) for work in todo}
-    outcomes = run_jobs(ready, profile, jobs) if ready else []
+    first = backbones(todo, folder)
+    tell_backbones(first)
+    check_data([*first, *todo], roots)
+    names = {fingerprint(work.experiment): name_of(work, seeds) for work in (*first, *todo)}
+    ready = {name_of(work, seeds): job_of(work, records, folder, roots, profile, mini) for work in (*first, *todo)}
+    needs = {name_of(work, seeds): names[key] for work in (*first, *todo) if (key := _parent(work, folder)) in names}
+    outcomes = run_jobs(ready, profile, jobs, needs) if ready else []
+    measured = [outcome for outcome in outcomes if outcome.job.protocols]
     if as_json:
-        options.print_json(summary(todo, outcomes, skipped))
+        options.print_json(summary(todo, measured, skipped))
     else:
-        note(f"{sum(outcome.ok for outcome in outcomes)} recorded, {failures(outcomes)} failed, {len(skipped)} skipped")
+        note(f"{sum(outcome.ok for outcome in measured)} recorded, {failures(outcomes)} failed, {len(skipped)} skipped")
     if failures(outcomes):
         raise click.exceptions.Exit(1)
 
 
 def name_of(work: Work, seeds: tuple[int, ...]) -> str:
-    """What a person calls it: the row, with its seed where there are several."""
-    return f"{work.targets[0]} seed {work.experiment.seed}" if len(seeds) > 1 else work.targets[0]
+    """What a person calls it: the row, with its seed where there are several; of a backbone its experiment."""
+    name = work.targets[0] if work.protocols else f"backbone {work.experiment.name}"
+    return f"{name} seed {work.experiment.seed}" if len(seeds) > 1 else name
 
 
 def job_of(work: Work, records: Path, runs: Path, roots: dict[str, Path], profile: Profile, mini: bool) -> Job:
-    """The job that does `work`."""
+    """The job that does `work`: one without a test is a training only."""
     return Job(
         work.experiment,
         work.protocols,
@@ -80,14 +88,17 @@ def job_of(work: Work, records: Path, runs: Path, roots: dict[str, Path], profil
         workers=profile.workers,
         micro_batch=profile.micro_batch,
         mini=mini,
+        part="all" if work.protocols else "train",
     )
 
 
-def run_jobs(jobs: dict[str, Job], profile: Profile, at_once: int | None) -> list[submit.Outcome]:
+def run_jobs(
+    jobs: dict[str, Job], profile: Profile, at_once: int | None, needs: dict[str, str]
+) -> list[submit.Outcome]:
     """Run them with progress on stderr. A profile that submitit refuses is wrong usage."""
     try:
         with Progress("Training", len(jobs)) as progress:
-            return submit.run(jobs, profile, at_once=at_once, progress=progress)
+            return submit.run(jobs, profile, needs=needs, at_once=at_once, progress=progress)
     except ProfileError as error:
         raise click.UsageError(str(error)) from error
     except KeyboardInterrupt:
@@ -123,6 +134,19 @@ def tell_skipped(skipped: list[Skip]) -> None:
         return
     for reason, number in Counter(skip.reason for skip in skipped).items():
         note(f"skipped {number} rows: {reason}")
+
+
+def tell_backbones(first: list[Work]) -> None:
+    """Trainings that nobody asked for by name."""
+    for work in first:
+        more = f" and {len(work.targets) - 1} more" if len(work.targets) > 1 else ""
+        note(f"{work.experiment.name} is trained first: {work.targets[0]}{more} start from it")
+
+
+def _parent(work: Work, runs: Path) -> str:
+    """Fingerprint of the training that has to end first, "" where there is none."""
+    init = parent(work.experiment, runs)
+    return "" if init is None else fingerprint(init)
 
 
 def tell_shared(todo: list[Work]) -> None:
