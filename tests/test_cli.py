@@ -299,7 +299,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[dict[str, Job], int |
     """What `run` would have started; nothing is."""
     calls: list[tuple[dict[str, Job], int | None]] = []
 
-    def remember(jobs: dict[str, Job], profile: object, at_once: int | None) -> list[Any]:  # noqa: ARG001
+    def remember(jobs: dict[str, Job], profile: object, at_once: int | None, needs: object) -> list[Any]:  # noqa: ARG001
         calls.append((jobs, at_once))
         return []
 

@@ -203,7 +203,7 @@ def test_as_many_at_once_as_cores_or_gpus_carry(monkeypatch: pytest.MonkeyPatch)
     def capacity(cores: int, gpus: tuple[int, ...], **changes: Any) -> int:
         monkeypatch.setattr(submit, "cores", lambda: cores)
         monkeypatch.setattr(submit, "gpus", lambda: gpus)
-        return submit._Dispatch({}, replace(LOCAL, **changes), None, None).at_once
+        return submit._Dispatch({}, replace(LOCAL, **changes), {}, None, None).at_once
 
     assert capacity(8, ()) == 8
     assert capacity(8, (), threads=3) == 2
