@@ -1,6 +1,6 @@
 """Trainings that have to come first here, because what was asked for starts from their weights (`init`)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from experiments.spec import Experiment, fingerprint
@@ -20,6 +20,13 @@ def backbones(todo: Sequence[Work], runs: Path) -> list[Work]:
                 before = found.get(key, Work(init, (), ()))
                 found[key] = Work(init, (), tuple(dict.fromkeys([*before.targets, *work.targets])))
     return list(found.values())
+
+
+def needs(named: Mapping[str, Work], runs: Path) -> dict[str, str]:
+    """Which of the named trainings has to end before which other begins: the later one's name -> the earlier one's."""
+    names = {fingerprint(work.experiment): name for name, work in named.items()}
+    parents = {name: parent(work.experiment, runs) for name, work in named.items()}
+    return {name: names[fingerprint(init)] for name, init in parents.items() if init is not None}
 
 
 def parent(experiment: Experiment, runs: Path) -> Experiment | None:

@@ -103,7 +103,7 @@ def count(records: Path, small: Table) -> Verification:
 
 def train(small: Table, records: Path, runs: Path, profile: Profile) -> tuple[str, ...]:
     """Every row of `small` that is not recorded; the names of those that failed."""
-    todo, skipped = works([(small, row) for row in small.rows], Evidence.load(records))
+    todo, skipped = works([(small, row) for row in small.rows], Evidence.load(records), runs)
     if skipped:
         note(f"        {len(skipped)} recorded by an earlier demo (--fresh runs them again)")
     roots, threads = data_roots(profile, {}), profile.threads

@@ -4,11 +4,13 @@ import pkgutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from pathlib import Path
 from typing import get_args
 
 import pyconv.tasks
 from experiments.spec import ArchitectureTable, Experiment, Protocol, Row, Table, Task, fingerprint
 from results.evidence import Evidence
+from slurm.job import trained
 
 Selected = tuple[Table | ArchitectureTable, Row | None]
 
@@ -84,17 +86,18 @@ def seeded(experiment: Experiment, seed: int | None) -> Experiment:
 
 
 def works(
-    lines: Sequence[tuple[Table, Row]], evidence: Evidence, seeds: Sequence[int] = ()
+    lines: Sequence[tuple[Table, Row]], evidence: Evidence, runs: Path, seeds: Sequence[int] = ()
 ) -> tuple[list[Work], list[Skip]]:
     """What there is to do for `lines`, an experiment shared by several rows once; and what is left out.
 
-    `seeds`: each of them for every row (none: the experiments' own).
+    `seeds`: each of them for every row (none: the experiments' own). What only a test server can measure is a training
+    without a test, unless its weights stand below `runs`.
     """
     todo: dict[str, Work] = {}
     skipped: list[Skip] = []
     for seed, (table, row) in product(seeds or (None,), lines):
         target = table.target(row)
-        if skip := _skip(table, row, evidence, seed):
+        if skip := _skip(table, row, evidence, runs, seed):
             skipped.append(skip)
             continue
         assert row.experiment is not None
@@ -106,16 +109,17 @@ def works(
     return list(todo.values()), list(dict.fromkeys(skipped))
 
 
-def _skip(table: Table, row: Row, evidence: Evidence, seed: int | None) -> Skip | None:
+def _skip(table: Table, row: Row, evidence: Evidence, runs: Path, seed: int | None) -> Skip | None:
     target, here = table.target(row), tasks_here()
     reasons = {
         "quoted": "quoted from other papers, never run",
-        "external": "measured by the data set's own test server only",
         "counts only": "nothing to measure: only counts, which `pyconv verify` checks",
         "recorded": "recorded",
     }
     if (what := state(table, row, evidence, seed)) in reasons:
         return Skip(target, reasons[what], recorded=what == "recorded")
+    if what == "external" and row.experiment is not None and trained(runs, seeded(row.experiment, seed)):
+        return Skip(target, "trained; measured by the data set's own test server only", recorded=True)
     if row.experiment is not None and row.experiment.task not in here:
         return Skip(target, f"no training code for {row.experiment.task} yet (available: {', '.join(here)})")
     return None

@@ -18,9 +18,9 @@ from results.compliance import check
 from results.evidence import Evidence
 from slurm import plan as planning
 from slurm import profile as profiles
-from slurm import submit
+from slurm import selection, submit
 from slurm.adopted import ABOUT, WEIGHTS, WeightsError, adopt, adopted, folder_of
-from slurm.backbones import backbones, parent
+from slurm.backbones import backbones, needs, parent
 from slurm.cli import cli
 from slurm.job import Job
 from slurm.plan import plan, unit_key
@@ -57,6 +57,8 @@ def test_a_backbone_is_trained_before_what_starts_from_it_and_once(tmp_path: Pat
     assert backbones(asked_for, tmp_path) == []  # it is trained anyway, for itself
     assert parent(SECOND, tmp_path) == FIRST
     assert parent(FIRST, tmp_path) is None
+    named = {"first": first, "a": wanted[0], "b": wanted[1]}
+    assert needs(named, tmp_path) == {"a": "first", "b": "first"}
     longer = tiny.experiment(epochs=2, init=SECOND)
     assert [work.experiment for work in backbones([Work(longer, (tiny.CROP,), ("d",))], tmp_path)] == [FIRST, SECOND]
 
@@ -170,3 +172,18 @@ def test_wrong_use_of_adopt_is_told(tmp_path: Path, file: Path) -> None:
     assert "no row of it has a network" in call("table7/fcn")  # quoted from another paper
     assert "resnet50" in call("table5/pspnet/os8")  # not of this network
     assert list(tmp_path.glob("*/adopted")) == []
+
+
+def test_what_only_a_test_server_measures_is_trained_and_not_tested(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selection, "tasks_here", lambda: get_args(Task))
+    lines = rows(find("table7/pyconvsegnet152-trainval"))
+    ((_, row),) = lines
+    assert row.experiment is not None
+    wanted = Work(row.experiment, (), ("table7/pyconvsegnet152-trainval",))
+    assert selection.works(lines, Evidence.load(tmp_path), tmp_path) == ([wanted], [])
+    monkeypatch.setattr(selection, "trained", lambda runs, of: (runs, of) == (tmp_path, row.experiment))
+    todo, (skip,) = selection.works(lines, Evidence.load(tmp_path), tmp_path)
+    assert todo == []
+    assert "test server" in skip.reason

@@ -1,15 +1,15 @@
 """`pyconv run TARGET`: train and test here, through submitit's local executor."""
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-from experiments.spec import fingerprint
 from pyconv.recipe import Recipe
 from slurm import submit
-from slurm.backbones import backbones, parent
+from slurm.backbones import backbones, needs
 from slurm.commands import options
 from slurm.console import Progress, note
 from slurm.job import Job
@@ -47,33 +47,40 @@ def run(
     to the runs folder. Exit 1 when a run failed; the others are not stopped by it.
     """
     lines = rows(options.selection(target, mini))
-    todo, skipped = works(lines, options.evidence(records), seeds)
+    folder = options.runs_folder(runs, profile)
+    todo, skipped = works(lines, options.evidence(records), folder, seeds)
     tell_skipped(skipped)
     tell_shared(todo)
     if not todo and not any(skip.recorded for skip in skipped):
         raise click.UsageError("nothing of this can be run here: " + why_nothing(skipped))
     roots = data_roots(profile, dict(data))
-    folder = options.runs_folder(runs, profile)
     first = backbones(todo, folder)
     tell_backbones(first)
     check_data([*first, *todo], roots)
-    names = {fingerprint(work.experiment): name_of(work, seeds) for work in (*first, *todo)}
-    ready = {name_of(work, seeds): job_of(work, records, folder, roots, profile, mini) for work in (*first, *todo)}
-    needs = {name_of(work, seeds): names[key] for work in (*first, *todo) if (key := _parent(work, folder)) in names}
-    outcomes = run_jobs(ready, profile, jobs, needs) if ready else []
-    measured = [outcome for outcome in outcomes if outcome.job.protocols]
+    named = _named(first, todo, seeds)
+    ready = {name: job_of(work, records, folder, roots, profile, mini) for name, work in named.items()}
+    outcomes = run_jobs(ready, profile, jobs, needs(named, folder)) if ready else []
     if as_json:
-        options.print_json(summary(todo, measured, skipped))
+        options.print_json(summary(named, outcomes, skipped))
     else:
-        note(f"{sum(outcome.ok for outcome in measured)} recorded, {failures(outcomes)} failed, {len(skipped)} skipped")
+        tell_outcomes(outcomes, skipped)
     if failures(outcomes):
         raise click.exceptions.Exit(1)
 
 
-def name_of(work: Work, seeds: tuple[int, ...]) -> str:
-    """What a person calls it: the row, with its seed where there are several; of a backbone its experiment."""
-    name = work.targets[0] if work.protocols else f"backbone {work.experiment.name}"
-    return f"{name} seed {work.experiment.seed}" if len(seeds) > 1 else name
+def _named(first: list[Work], todo: list[Work], seeds: tuple[int, ...]) -> dict[str, Work]:
+    """By what a person calls them: the row, of a backbone its experiment, with the seed where there are several."""
+    called = [(f"backbone {work.experiment.name}", work) for work in first]
+    called += [(work.targets[0], work) for work in todo]
+    return {f"{name} seed {work.experiment.seed}" if len(seeds) > 1 else name: work for name, work in called}
+
+
+def tell_outcomes(outcomes: list[submit.Outcome], skipped: list[Skip]) -> None:
+    """How many of what."""
+    trained = sum(outcome.ok for outcome in outcomes if not outcome.job.protocols)
+    recorded = sum(outcome.ok for outcome in outcomes) - trained
+    alone = f"{trained} trained for others or for a test server, " if trained else ""
+    note(f"{recorded} recorded, {alone}{failures(outcomes)} failed, {len(skipped)} skipped")
 
 
 def job_of(work: Work, records: Path, runs: Path, roots: dict[str, Path], profile: Profile, mini: bool) -> Job:
@@ -143,12 +150,6 @@ def tell_backbones(first: list[Work]) -> None:
         note(f"{work.experiment.name} is trained first: {work.targets[0]}{more} start from it")
 
 
-def _parent(work: Work, runs: Path) -> str:
-    """Fingerprint of the training that has to end first, "" where there is none."""
-    init = parent(work.experiment, runs)
-    return "" if init is None else fingerprint(init)
-
-
 def tell_shared(todo: list[Work]) -> None:
     """Rows that one run serves."""
     for first, *others in dict.fromkeys(work.targets for work in todo):
@@ -168,15 +169,16 @@ def failures(outcomes: list[submit.Outcome]) -> int:
     return sum(not outcome.ok for outcome in outcomes)
 
 
-def summary(todo: list[Work], outcomes: list[submit.Outcome], skipped: list[Skip]) -> dict[str, Any]:
+def summary(named: Mapping[str, Work], outcomes: list[submit.Outcome], skipped: list[Skip]) -> dict[str, Any]:
     """What `--json` prints."""
-    targets = {fingerprint(work.experiment): list(work.targets) for work in todo}
+    targets = {name: list(work.targets) for name, work in named.items()}
     runs = []
     for outcome in outcomes:
         standing = {p.key: outcome.job.record(p) for p in outcome.job.protocols}
         runs.append(
             {
-                "targets": targets[fingerprint(outcome.job.experiment)],
+                "targets": targets[outcome.name],
+                "part": outcome.job.part,
                 "experiment": outcome.job.experiment.name,
                 "seed": outcome.job.experiment.seed,
                 "ok": outcome.ok,
