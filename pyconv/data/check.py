@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from pyconv.data import kept
+from pyconv.data.ade20k import Scenes
 from pyconv.data.ilsvrc import differences
 from pyconv.data.listing import Told, file_facts, read_split, untold
 from pyconv.data.manifest import compute
@@ -30,6 +31,8 @@ SEED = 0
 _CHUNK = 500
 NAMED = 20
 """So many files of one complaint are named."""
+CHANGED = "changed while it was looked at; check again when nobody writes"
+NOT_KEPT = "the manifest could not be kept: neither below the root nor in the cache"
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Finding:
 class Checked:
     """What was found in a split. `manifest`: as a record names it, `kept`: the file that later runs read it from."""
 
-    split: Split
+    split: Split | Scenes
     manifest: dict[str, Any]
     findings: list[Finding]
     kept: Path | None
@@ -63,15 +66,13 @@ def check(root: Path, name: str, *, decode: int | None = DECODED, workers: int =
     errors = [*_empty(split, sizes), *_damaged(split), *_undecoded(split, sizes, decode, workers, told)]
     manifest = compute(split, sizes)
     if kept.witness(read_split(root, name)) != seen:
-        errors.append("changed while it was looked at; check again when nobody writes")
+        errors.append(CHANGED)
     path = None if errors else kept.keep(split, manifest, seen)
     findings = [Finding(name, "error", text) for text in errors]
     if path is None and not errors:
-        findings.append(
-            Finding(name, "note", "the manifest could not be kept: neither below the root nor in the cache")
-        )
+        findings.append(Finding(name, "note", NOT_KEPT))
     if split.skipped:
-        findings.append(Finding(name, "note", _some(split.skipped, "are no images and passed over")))
+        findings.append(Finding(name, "note", some(split.skipped, "are no images and passed over")))
     return Checked(split, manifest, findings, path)
 
 
@@ -89,7 +90,7 @@ def compare(splits: Sequence[Split], *, ilsvrc: bool) -> list[Finding]:
 def _empty(split: Split, sizes: np.ndarray) -> Iterator[str]:
     places = [split.place(index) for index in np.flatnonzero(sizes == 0).tolist()]
     if places:
-        yield _some(places, "are empty (0 bytes); replace or delete them")
+        yield some(places, "are empty (0 bytes); replace or delete them")
 
 
 def _damaged(split: Split) -> list[str]:
@@ -108,7 +109,7 @@ def _undecoded(split: Split, sizes: np.ndarray, decode: int | None, workers: int
         wrong += faults
         told(min(number * _CHUNK, len(chosen)), len(chosen), f"{split.name}, decoding")
     if wrong:
-        yield _some(wrong, "do not decode; replace or delete them")
+        yield some(wrong, "do not decode; replace or delete them")
 
 
 def _each(parts: list[Split], workers: int) -> Iterator[list[str]]:
@@ -140,7 +141,8 @@ def _decode(content: bytes) -> None:
         image.load()
 
 
-def _some(places: Iterable[str], what: str) -> str:
+def some(places: Iterable[str], what: str) -> str:
+    """`what` of so many files, of which the first `NAMED` are named."""
     places = list(places)
     more = f" and {len(places) - NAMED} more" if len(places) > NAMED else ""
     return f"{len(places)} files {what}: {', '.join(places[:NAMED])}{more}"

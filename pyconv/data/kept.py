@@ -2,21 +2,32 @@
 
 The witness is over the classes, how many images each holds, and when its folder last changed (a file added, removed
 or renamed); of shards over their index, sizes and times. An image overwritten in place does not change it:
-`pyconv data check` always looks at the files themselves.
+`pyconv data check` always looks at the files themselves. Other layouts than class folders bring their own witness.
 """
 
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pyconv.data.split import DataError, Split
 from pyconv.files import publish
 
 FORMAT = 1
 FOLDER = ".pyconv"
+
+
+class Listed(Protocol):
+    """What is kept of: the split `name` of the data set in `root`."""
+
+    @property
+    def root(self) -> Path: ...  # noqa: D102
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
 
 
 def witness(split: Split) -> str:
@@ -35,7 +46,7 @@ def witness(split: Split) -> str:
     return hashlib.sha256(os.fsencode("\n".join(lines))).hexdigest()
 
 
-def keep(split: Split, manifest: dict[str, Any], seen: str) -> Path | None:
+def keep(split: Listed, manifest: dict[str, Any], seen: str) -> Path | None:
     """Write the manifest of a split whose witness was `seen` before it was computed; where, None if nowhere.
 
     Below the root, or in the user's cache where that is read-only.
@@ -52,7 +63,7 @@ def keep(split: Split, manifest: dict[str, Any], seen: str) -> Path | None:
     return None
 
 
-def forget(split: Split) -> None:
+def forget(split: Listed) -> None:
     """What was kept of a split that is found wrong must not be trusted, where it can be deleted."""
     for path in _places(split):
         with suppress(OSError):
@@ -61,18 +72,23 @@ def forget(split: Split) -> None:
 
 def recall(split: Split) -> dict[str, Any] | None:
     """The kept manifest of a split that has not changed since; a damaged or stale one is passed over."""
+    return recall_if(split, lambda: witness(split))
+
+
+def recall_if(split: Listed, seen_now: Callable[[], str]) -> dict[str, Any] | None:
+    """The same for any layout; its witness is only asked for where something was kept."""
     for path in _places(split):
         try:
             content = json.loads(path.read_bytes())
             digest = content.pop("sha256")
         except (OSError, ValueError, KeyError, AttributeError, TypeError):
             continue
-        if digest == _digest(content) and content["format"] == FORMAT and content["witness"] == witness(split):
+        if digest == _digest(content) and content["format"] == FORMAT and content["witness"] == seen_now():
             return content["manifest"]
     return None
 
 
-def _places(split: Split) -> tuple[Path, Path]:
+def _places(split: Listed) -> tuple[Path, Path]:
     name = f"manifest-{split.name}.json"
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     key = hashlib.sha256(os.fsencode(split.root.resolve())).hexdigest()[:16]

@@ -14,7 +14,7 @@ from slurm import profile as profiles
 from slurm.commands import options
 from slurm.console import Progress, note
 
-READABLE = ("imagenet", *profiles.PACKAGED)  # those of the folder layout <split>/<class>/<image>
+READABLE = ("imagenet", "ade20k", *profiles.PACKAGED)
 FOLDER = click.Path(path_type=Path, file_okay=False)
 PLACE = click.Path(path_type=Path, exists=True)
 _UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
@@ -54,8 +54,10 @@ def data() -> None:
 
 @data.command()
 @click.argument("name", type=click.Choice(READABLE))
-@click.option("--root", type=FOLDER, help="Where to [default: runs/data; of imagenet the profile's folder].")
-@click.option("--from", "source", type=PLACE, help="imagenet: the downloads, a folder or a tar [default: ROOT/val].")
+@click.option("--root", type=FOLDER, help="Where to [default: the profile's folder; of what is packaged runs/data].")
+@click.option(
+    "--from", "source", type=PLACE, help="The downloads, a folder or an archive [imagenet: default ROOT/val]."
+)
 @click.option("--labels", type=PLACE, help="imagenet: ground truth of val, any form [default: looked for beside it].")
 @click.option("--synsets", type=PLACE, help="imagenet: class list for Caffe's val.txt [default: ROOT/train's folders].")
 @options.profile
@@ -69,20 +71,18 @@ def prepare(
     profile: profiles.Profile,
     as_json: bool,
 ) -> None:
-    """Write the packaged images NAME, or bring ImageNet's downloads into class folders; nothing is downloaded.
+    """Write the packaged images NAME, or bring downloads into the folders that are read; nothing is downloaded.
 
-    The labels are recognised by their content: the development kit (a folder or .tar.gz), Kaggle's
-    LOC_val_solution.csv, Caffe's val.txt, or lines of `image wnid`. Nothing is deleted or overwritten; run it again
-    after an interruption and it goes on.
+    imagenet: class folders. The labels are recognised by their content: the development kit (a folder or .tar.gz),
+    Kaggle's LOC_val_solution.csv, Caffe's val.txt, or lines of `image wnid`. ade20k: images/ and annotations/ of
+    ADEChallengeData2016.zip and release_test.zip, or of the folders they unpack to. Nothing is deleted or overwritten;
+    run it again after an interruption and it goes on.
     """
-    from pyconv.data import manifest, prepare_imagenet
+    from pyconv.data import layouts, prepare_ade20k, prepare_imagenet
     from pyconv.data import prepare as write
 
+    _refuse_options(name, {"--from": source, "--labels": labels, "--synsets": synsets})
     if name in profiles.PACKAGED:
-        if given := [
-            word for word, value in (("--from", source), ("--labels", labels), ("--synsets", synsets)) if value
-        ]:
-            raise click.UsageError(f"{given[0]} is for imagenet; {name} comes out of an installed package")
         folder = root or options.runs_folder(None, profile) / "data"
         with _explained():
             made = write(name, folder)
@@ -90,8 +90,12 @@ def prepare(
         return
     folder = _folder(name, root, profile)
     with _explained(), Progress("Preparing", 1) as progress:
-        done = prepare_imagenet.prepare(folder, source, labels=labels, synsets=synsets, told=progress.reached)
-        made = {"name": name, "splits": {split: manifest(folder, split) for split in done}}
+        if name == "ade20k":
+            assert source is not None, "refused above"
+            done = prepare_ade20k.prepare(folder, source, told=progress.reached)
+        else:
+            done = prepare_imagenet.prepare(folder, source, labels=labels, synsets=synsets, told=progress.reached)
+        made = {"name": name, "splits": {split: layouts.manifest(name, folder, split) for split in done}}
     for split, sentence in done.items():
         note(f"{split}: {sentence}")
     _tell(made, folder, as_json)
@@ -101,8 +105,8 @@ def prepare(
 @click.argument("name", type=click.Choice(READABLE))
 @click.option("--root", type=FOLDER, help="The folder [default: the profile's].")
 @click.option("--split", multiple=True, default=("train", "val"), show_default=True)
-@click.option("--decode", type=Decode(), default="200", show_default=True, help="Images of a split to decode, or all.")
-@click.option("--subset", is_flag=True, help="It is meant to differ from ILSVRC-2012: no reason to exit 1.")
+@click.option("--decode", type=Decode(), help="Images of a split to decode, or all [default: 200; of scenes all].")
+@click.option("--subset", is_flag=True, help="It is meant to differ from the release: no reason to exit 1.")
 @click.option("--workers", type=click.IntRange(1), help="Processes that decode [default: one a core].")
 @options.profile
 @options.as_json
@@ -110,7 +114,7 @@ def check(
     name: str,
     root: Path | None,
     split: tuple[str, ...],
-    decode: str,
+    decode: str | None,
     subset: bool,
     workers: int | None,
     profile: profiles.Profile,
@@ -118,22 +122,20 @@ def check(
 ) -> None:
     """Say what is wrong with the images of NAME, folders or shards, and keep their manifest for the runs that come.
 
-    Exit 1 when they cannot be used, or are not ILSVRC-2012 (one of its files is a PNG named .JPEG and some are CMYK:
-    they are read fine). Always looks at the size of every file; content is looked at in what is decoded, in shards,
-    and in sets of up to 20,000 images.
+    Exit 1 when they cannot be used, or are not the release (ILSVRC-2012: one of its files is a PNG named .JPEG and
+    some are CMYK, they are read fine; ADE20K's scene parsing: 20,210, 2,000 and 3,352 photographs of the splits train,
+    val and test, 150 classes). Always looks at the size of every file; of scenes at every header too, and whether
+    photographs and label maps fit each other. Content is looked at in what is decoded, in shards, and in sets of up to
+    20,000 files.
     """
-    from pyconv.data import check as checking
+    from pyconv.data import layouts
 
     folder = _folder(name, root, profile)
     with _explained(), Progress("Checking", 1) as progress:
-        many = None if decode == "all" else int(decode)
+        many: Any = decode if decode in (None, "all") else int(decode)
         cores = workers or len(os.sched_getaffinity(0))
-        found = [
-            checking.check(folder, one, decode=many, workers=cores, told=progress.reached)
-            for one in dict.fromkeys(split)
-        ]
-    findings = [finding for one in found for finding in one.findings]
-    findings += checking.compare([one.split for one in found], ilsvrc=name == "imagenet")
+        splits = tuple(dict.fromkeys(split))
+        found, findings = layouts.check_splits(name, folder, splits, decode=many, workers=cores, told=progress.reached)
     for one in found:
         if one.kept is not None:
             note(f"{one.split.name}: manifest kept in {one.kept}")
@@ -143,7 +145,7 @@ def check(
     _tell(content, folder, as_json, findings=[asdict(finding) for finding in findings])
     kinds = {finding.kind for finding in findings}
     if "error" in kinds or ("difference" in kinds and not subset):
-        why = "cannot be used" if "error" in kinds else "not ILSVRC-2012; if that is meant: --subset"
+        why = "cannot be used" if "error" in kinds else f"not {layouts.RELEASES[name]}; if that is meant: --subset"
         note(f"{folder}: {why}")
         raise SystemExit(1)
 
@@ -171,14 +173,29 @@ def shard(
 
     Run it again after an interruption and it goes on; sound shards are kept.
     """
-    from pyconv.data import manifest, pack
+    from pyconv.data import layouts, manifest, pack
 
+    if layouts.LAYOUTS[name] != "class folders":
+        raise click.UsageError(
+            f"shards are of class folders; {name} is read from its folders, images/ and annotations/"
+        )
     folder = _folder(name, root, profile)
     with _explained(), Progress("Packing", 1) as progress:
         for one in dict.fromkeys(split):
             pack.shard(folder, one, output, size=size, workers=workers, told=progress.reached)
         content = {"name": name, "splits": {one: manifest(output, one) for one in split}}
     _tell(content, output, as_json)
+
+
+def _refuse_options(name: str, given: dict[str, Path | None]) -> None:
+    """Options of `prepare` that are not for this data set, or that it cannot do without."""
+    used = [word for word, value in given.items() if value]
+    if name in profiles.PACKAGED and used:
+        raise click.UsageError(f"{used[0]} is for downloads; {name} comes out of an installed package")
+    if name == "ade20k" and used != ["--from"]:
+        wrong = next((word for word in used if word != "--from"), None)
+        asked = "--from DOWNLOADS is needed: the folder of ADEChallengeData2016.zip and release_test.zip"
+        raise click.UsageError(f"{wrong} is for imagenet" if wrong else asked)
 
 
 def _folder(name: str, root: Path | None, profile: profiles.Profile) -> Path:

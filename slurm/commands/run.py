@@ -123,14 +123,19 @@ def check_data(todo: list[Work], roots: dict[str, Path]) -> None:
 
 def check_splits(target: str, needed: set[tuple[str, str]], roots: dict[str, Path]) -> None:
     """Refuse when one of the (data set, split) that `target` needs has no folder."""
+    from pyconv.data.layouts import described, expected
+
     for name, split in sorted(needed):
         if name not in roots and name not in PACKAGED:
             raise click.UsageError(
                 f"{target} needs {name}, and no folder of it is known: give --data {name}=DIR, set "
                 f"PYCONV_DATA_{name.upper()}, or name it under [data] of a profile (or try --mini)"
             )
-        if name in roots and name == "imagenet" and not (roots[name] / split).is_dir():
-            raise click.UsageError(f"{name}: {roots[name]} has no folder {split}/; expected {split}/<class>/<image>")
+        absent = [folder for folder in expected(name, split) if name in roots and not (roots[name] / folder).is_dir()]
+        if absent:
+            raise click.UsageError(
+                f"{name}: {roots[name]} has no folder {absent[0]}/; expected {described(name, split)}"
+            )
 
 
 def tell_skipped(skipped: list[Skip]) -> None:
