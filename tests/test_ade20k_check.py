@@ -17,6 +17,8 @@ from pyconv.data.ade20k import Scenes, manifest
 from pyconv.data.ade20k_check import check, differences
 from pyconv.data.check import Finding
 from pyconv.data.layouts import LAYOUTS, described, expected
+from pyconv.data.layouts import check_splits as check_splits_of
+from pyconv.data.layouts import manifest as layout_manifest
 from pyconv.data.split import Names
 from slurm.cli import cli
 from slurm.commands.run import check_splits
@@ -292,3 +294,10 @@ def test_every_data_set_that_can_be_read_has_a_layout() -> None:
 def test_splits_that_are_no_splits_are_told(root: Path) -> None:
     with pytest.raises(DataError, match="'minival' is no split"):
         check(root, "minival")
+
+
+def test_a_packaged_set_of_scenes_is_checked_by_the_same_code_without_a_release(root: Path) -> None:
+    found, findings = check_splits_of("scenes", root, ("train", "val"), decode=None, workers=1)
+    assert [one.manifest["samples"] for one in found] == [4, 3]
+    assert {finding.kind for finding in findings} == {"note"}
+    assert layout_manifest("scenes", root, "val") == found[1].manifest

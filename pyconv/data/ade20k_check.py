@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from pyconv.data import ade20k, ade20k_classes, decoding, kept
 from pyconv.data.ade20k import Listing, Scenes
@@ -147,9 +148,10 @@ def _photograph(scenes: Scenes, index: int, found: Survey, decoded: bool) -> tup
         size, turned = decoding.photograph_header(scenes.root / place)
     else:
         content = ade20k.read(scenes.root / place)
-        height, width, _ = decoding.rgb(content).shape
+        sound = decoding.sound_jpeg(content)
+        height, width, _ = (decoding.rgb(content) if sound is None else sound).shape
         size, turned = (width, height), decoding.is_turned(content)
-        if decoding.is_repaired(content):
+        if sound is None and decoding.is_repaired(content):
             found.tell("repaired", place)
     if turned:
         found.tell("turned", place)
@@ -166,7 +168,7 @@ def _label_map(scenes: Scenes, index: int, found: Survey, decoded: bool) -> tupl
         found.tell("form", place, form)
         return None
     if decoded:
-        counts = np.bincount(decoding.numbers(content).ravel(), minlength=_VALUES)
+        counts = np.array(Image.fromarray(decoding.numbers(content)).histogram(), np.int64)  # bincount takes 5 times
         found.pixels += counts
         highest = int(np.flatnonzero(counts)[-1])
         if highest > len(scenes.classes):

@@ -37,10 +37,22 @@ DECODER = _decoder()
 
 def rgb(content: bytes) -> np.ndarray:
     """A photograph as uint8 (H, W, 3), as it is stored: greyscale repeated, an EXIF orientation not applied."""
-    if (pixels := _sound_jpeg(content)) is not None:
+    if (pixels := sound_jpeg(content)) is not None:
         return pixels
     with opened(content) as image:
         return np.array(image.convert("RGB"))
+
+
+def sound_jpeg(content: bytes) -> np.ndarray | None:
+    """The same of a JPEG that the strict decoder finds nothing wrong with; None of everything else."""
+    if DECODER is None or not content.startswith(_JPEG) or _JPEG_END not in content[-_TAIL:]:
+        return None
+    with suppress(ValueError):  # PIL judges what the decoder refuses, and what is too large
+        width, height = DECODER.size(content)
+        if width * height <= (Image.MAX_IMAGE_PIXELS or 0):
+            pixels = DECODER.crop(content, 0, 0, width, height)
+            return np.frombuffer(pixels, np.uint8).reshape(height, width, 3)
+    return None
 
 
 def photograph_header(path: Path) -> tuple[tuple[int, int], bool]:
@@ -127,17 +139,6 @@ def _explained() -> Iterator[None]:
 
 def _turned(image: Image.Image) -> bool:
     return image.getexif().get(_ORIENTATION, 1) != 1
-
-
-def _sound_jpeg(content: bytes) -> np.ndarray | None:
-    if DECODER is None or not content.startswith(_JPEG) or _JPEG_END not in content[-_TAIL:]:
-        return None
-    with suppress(ValueError):  # PIL judges what the decoder refuses, and what is too large
-        width, height = DECODER.size(content)
-        if width * height <= (Image.MAX_IMAGE_PIXELS or 0):
-            pixels = DECODER.crop(content, 0, 0, width, height)
-            return np.frombuffer(pixels, np.uint8).reshape(height, width, 3)
-    return None
 
 
 def _verify(content: bytes) -> None:
