@@ -131,7 +131,9 @@ def check_splits(target: str, needed: set[tuple[str, str]], roots: dict[str, Pat
                 f"{target} needs {name}, and no folder of it is known: give --data {name}=DIR, set "
                 f"PYCONV_DATA_{name.upper()}, or name it under [data] of a profile (or try --mini)"
             )
-        absent = [folder for folder in expected(name, split) if name in roots and not (roots[name] / folder).is_dir()]
+        if name not in roots or name in PACKAGED:
+            continue
+        absent = [folder for folder in expected(name, split) if not (roots[name] / folder).is_dir()]
         if absent:
             raise click.UsageError(
                 f"{name}: {roots[name]} has no folder {absent[0]}/; expected {described(name, split)}"
