@@ -82,10 +82,10 @@ def check(
         errors.append(CHANGED)
     path = None if errors else kept.keep(scenes, manifest, seen)
     notes = [*_told(scenes, found, NOTES), *_classes(scenes, found, whole=decode is None or decode >= len(scenes))]
-    if listing.skipped:
-        notes.append(some(listing.skipped, "are neither photographs nor label maps and passed over"))
-    if path is None and not errors:
-        notes.append(NOT_KEPT)
+    notes += (
+        [some(listing.skipped, "are neither photographs nor label maps and passed over")] if listing.skipped else []
+    )
+    notes += [NOT_KEPT] if path is None and not errors else []
     findings = [Finding(name, "error", text) for text in errors]
     findings += [Finding(name, "difference", text) for text in differences(scenes) if release]
     return Checked(scenes, manifest, findings + [Finding(name, "note", text) for text in notes], path)
