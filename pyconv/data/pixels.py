@@ -9,7 +9,6 @@ import random
 import warnings
 from collections.abc import Callable
 from functools import cached_property
-from importlib import import_module
 from math import exp, log, sqrt
 from types import ModuleType
 from typing import Any
@@ -19,6 +18,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torchvision.transforms.v2 import functional
 
+from pyconv.data.decoding import DECODER
 from pyconv.data.manifest import DataError
 
 Box = tuple[int, int, int, int]
@@ -28,14 +28,7 @@ ATTEMPTS = 10
 _JPEG, _END, _TAIL = b"\xff\xd8\xff", b"\xff\xd9", 64
 
 
-def _partial_decoder() -> ModuleType | None:
-    try:
-        return import_module("pyconv.data._jpeg")
-    except ImportError:
-        return None
-
-
-PARTIAL = _partial_decoder()
+PARTIAL = DECODER
 """The decoder of rectangles; None where it is not built."""
 
 
