@@ -85,9 +85,9 @@ def collate_crops(samples: Sequence[tuple[Tensor, Tensor, int]]) -> tuple[Tensor
 def loss(model: nn.Module, batch: Batch, recipe: Recipe, moment: Moment) -> Loss:  # noqa: ARG001 - every task's
     """CE(out) + auxiliary_weight * CE(aux), each the mean over the labelled pixels of the micro-batch.
 
-    A micro-batch without any has the loss 0. As in semseg, where each GPU takes the mean over its own images, photographs
-    with few labelled pixels count less within a micro-batch, and micro-batches count by their number of photographs:
-    so here the gradient depends on how a batch is cut, and for a fixed cut not on the number of ranks.
+    A micro-batch without any has the loss 0. As in semseg, where each GPU takes the mean over its own photographs,
+    those with few labelled pixels count less within a micro-batch, and micro-batches count by how many photographs they
+    hold: the gradient depends on how a batch is cut, and for a fixed cut not on the number of ranks.
     `correct`: the sum over photographs of the part of the labelled pixels that is right; 1 where none is labelled.
     """
     images, labels = normalise(batch[0].clone()), batch[1]  # in place, and the batch is the caller's
@@ -137,8 +137,9 @@ def validate(
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """The mean over labelled pixels in float32, whatever precision the network has; 0 where there are none."""
-    total = functional.cross_entropy(logits.float(), labels, ignore_index=IGNORE, reduction="sum")
-    return total / (labels != IGNORE).sum().clamp(min=1)
+    # Summed in a second step: CUDA's kernel for a sum of pixels does not repeat itself to the bit.
+    pixels = functional.cross_entropy(logits.float(), labels, ignore_index=IGNORE, reduction="none")
+    return pixels.sum() / (labels != IGNORE).sum().clamp(min=1)
 
 
 def _right(logits: Tensor, labels: Tensor) -> Tensor:
