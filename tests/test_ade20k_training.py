@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor, distributed, multiprocessing, nn
 
+from pyconv import ranks
 from pyconv.architectures import ResNet, SegNet, Stage, pyconvresnet, resnet, segnet
 from pyconv.checkpoints import load_weights, start_from
 from pyconv.data import DataError
@@ -22,7 +23,7 @@ from pyconv.data.ade20k import IGNORE, read_scenes
 from pyconv.data.imagenet import MEAN, STD
 from pyconv.data.sampling import Moment
 from pyconv.models import build
-from pyconv.optimisation import Optimisation
+from pyconv.optimisation import Optimisation, _synchronised
 from pyconv.pyramid import PYRAMIDS
 from pyconv.recipe import Ade20kAugment, ImageNetAugment, Recipe
 from pyconv.tasks import ade20k
@@ -306,6 +307,22 @@ def _train_rank(rank: int, size: int, root: Path, folder: Path) -> None:
         )
     finally:
         distributed.destroy_process_group()
+
+
+def test_batch_norms_of_backbone_and_heads_are_synchronised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What several GPUs do with batch_norm_batch=0; the conversion itself needs none."""
+    monkeypatch.setattr(ranks, "current", lambda: ranks.World(rank=1, size=2))
+    model = replace(TINY, head="aspp").build(seed=0)
+    names = [name for name, module in model.named_modules() if isinstance(module, nn.BatchNorm2d)]
+    assert {name.split(".")[0] for name in names} == {"backbone", "head", "aux"}
+    weights = list(model.state_dict())
+    apart = _synchronised(model, replace(RECIPE, batch_norm_batch=2), torch.device("cuda"))
+    assert not any(isinstance(module, nn.SyncBatchNorm) for module in apart.modules())
+    together = _synchronised(model, RECIPE, torch.device("cuda"))
+    assert [name for name, m in together.named_modules() if isinstance(m, nn.SyncBatchNorm)] == names
+    assert list(together.state_dict()) == weights
+    with pytest.raises(ValueError, match=r"batch_norm_batch=0 .* on several ranks needs GPUs"):
+        _synchronised(model, RECIPE, HERE)
 
 
 @pytest.mark.slow

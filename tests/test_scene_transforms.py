@@ -127,6 +127,7 @@ class Textbook:
 @example((22, 21), View(1.9, -9.5, TAPS[5], True, 1, 2, 20))
 @example((1, 1), View(0.5, 10.0, TAPS[5], True, -3, -2, 6))
 @example((1, 22), View(0.5, 0.0, TAPS[5], False, 0, 0, 11))
+@example((1, 1), View(0.5, 2e-308, (), False, 0, 0, 1))
 def test_a_view_is_what_a_slow_textbook_shows(size: tuple[int, int], view: View) -> None:
     image, labels = noise(size)
     slow = Textbook(image, labels)

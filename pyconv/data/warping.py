@@ -73,7 +73,7 @@ def rotated(colours: Colours, rotation: Rotation, window: Window, outside: np.nd
     result = np.empty((3, len(rows), len(columns)), dtype=np.float32)
     for start in range(0, len(rows), BAND):
         row, column = rotation.sources(rows[start : start + BAND], columns)
-        result[:, start : start + BAND] = _bilinear(source, row - needed[0].start, column - needed[1].start)
+        result[:, start : start + BAND] = _bilinear(source, (needed[0].start, needed[1].start), row, column)
     return result
 
 
@@ -107,15 +107,16 @@ def framed(colours: Colours, size: tuple[int, int], window: Window, outside: np.
     return result
 
 
-def _bilinear(source: np.ndarray, row: np.ndarray, column: np.ndarray) -> np.ndarray:
-    """The colours (3, H, W) at `row` and `column` (H, W) of `source`, which lie within it."""
-    top, left = row.astype(np.intp), column.astype(np.intp)
-    down, right = (row - top).astype(np.float32), (column - left).astype(np.float32)
+def _bilinear(source: np.ndarray, start: tuple[int, int], row: np.ndarray, column: np.ndarray) -> np.ndarray:
+    """The colours (3, H, W) at `row` and `column` (H, W), of which `source` has those from `start` on."""
+    above, before = np.floor(row), np.floor(column)
+    down, right = (row - above).astype(np.float32), (column - before).astype(np.float32)
+    top, left = above.astype(np.intp) - start[0], before.astype(np.intp) - start[1]  # whole numbers: no rounding
     stride, flat = source.shape[2], source.reshape(3, -1)
     corner = top * stride + left
-    above = _mixed(flat.take(corner, 1), flat.take(corner + 1, 1), right)
-    below = _mixed(flat.take(corner + stride, 1), flat.take(corner + stride + 1, 1), right)
-    return _mixed(above, below, down)
+    upper = _mixed(flat.take(corner, 1), flat.take(corner + 1, 1), right)
+    lower = _mixed(flat.take(corner + stride, 1), flat.take(corner + stride + 1, 1), right)
+    return _mixed(upper, lower, down)
 
 
 @dataclass(frozen=True)
