@@ -1,7 +1,8 @@
 """SGD with momentum as a recipe says, one global batch a step: accumulation, mixed precision, and several ranks.
 
-However a batch is cut into micro-batches and dealt to ranks, the gradient is that of the loss averaged over the whole
-batch. Batch norms see one micro-batch at a time (or, synchronised, the whole batch).
+However a batch is cut into micro-batches and dealt to ranks, the gradient is that of their losses, weighted by their
+samples: of a loss that is a mean over samples, that of the whole batch. Batch norms see one micro-batch at a time (or,
+synchronised, the whole batch).
 """
 
 import warnings
