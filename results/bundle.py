@@ -109,6 +109,7 @@ def used(tables: Iterable[Table | ArchitectureTable], evidence: Evidence) -> Evi
         records={place: record for place, record in evidence.records.items() if record.family in families},
         released={place: record for place, record in evidence.released.items() if record.family in families},
         counts={place: count for place, count in evidence.counts.items() if count.network_digest in networks},
+        external={place: record for place, record in evidence.external.items() if record.family in families},
         problems=(),
     )
 

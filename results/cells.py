@@ -19,6 +19,7 @@ from results.evidence import Evidence
 from results.noise import Spread, evaluation_se, values_of
 from results.pools import Pools
 from results.records import CountRecord, Record
+from results.scores import scored
 from results.together import judged, together
 from results.verdict import Judgement, count_verdict, printed
 
@@ -107,7 +108,7 @@ def _cell(table: Table, row: Row, column: Column, published: Published, evidence
     if row.experiment is None:
         return judged(cell, Judgement("QUOTED", "another paper's number: shown, never run here", None, None))
     if column.external:
-        return judged(cell, Judgement("EXTERNAL", "known only from the data set's test server", None, None))
+        return scored(cell, row.experiment, table.protocol(row, column), evidence)
     if column.metric in COUNT_METRICS:
         count = evidence.count(row.experiment.model, column.input_size)
         return _counted(cell, count, evidence) if count or not table.mini else _run_s_count(cell, table, row, evidence)

@@ -9,16 +9,18 @@ reason says which of the two it is, for a copied file is no evidence that anythi
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from experiments.spec import ArchitectureTable, Table
 from results.cell import Cell
 from results.cells import COUNT_METRICS, build
-from results.differences import difference
+from results.differences import difference, p_value
 from results.evidence import Evidence
+from results.external import ExternalRecord
 from results.holm import adjusted
+from results.noise import RERUN_SD
 from results.origins import gathered
 from results.records import AnyRecord, Record
 from results.repeats import in_common, repeated
@@ -62,10 +64,16 @@ class Side:
         return tuple(record for record in self.records.values() if isinstance(record, Record))
 
     @property
+    def answers(self) -> tuple[ExternalRecord, ...]:
+        """What test servers answered, among the records."""
+        return tuple(record for record in self.records.values() if isinstance(record, ExternalRecord))
+
+    @property
     def seeds(self) -> tuple[int, ...]:
         """The seeds that were trained; none for weights from a file and for counts."""
         counted = self.cell.raw is not None
-        return tuple(sorted(run.seed for run in self.runs if not run.released and not counted))
+        found: tuple[Record | ExternalRecord, ...] = (*self.runs, *self.answers)
+        return tuple(sorted(record.seed for record in found if not record.released and not counted))
 
 
 @dataclass(frozen=True)
@@ -125,11 +133,11 @@ class Comparison:
 
 
 def compare(tables: Iterable[Table | ArchitectureTable], left: Evidence, right: Evidence) -> Comparison:
-    """The cells of `tables` as both sides' records have them. Quoted and external cells are left out."""
+    """The cells of `tables` as both sides' records have them. Quoted cells and those without an answer are left out."""
     pages, missing = [], 0
     for table in tables:
         cells = zip(build([table], left), build([table], right), strict=True)
-        pairs = [(ours, theirs) for ours, theirs in cells if ours.verdict not in ("QUOTED", "EXTERNAL")]
+        pairs = [pair for pair in cells if {cell.verdict for cell in pair} not in ({"QUOTED"}, {"EXTERNAL"})]
         found = [pair for pair in pairs if any(cell.measured is not None for cell in pair)]
         missing += len(pairs) - len(found)
         compared = [_compared(_side(ours, left), _side(theirs, right)) for ours, theirs in found]
@@ -142,8 +150,8 @@ def compare(tables: Iterable[Table | ArchitectureTable], left: Evidence, right: 
 
 
 def _side(cell: Cell, evidence: Evidence) -> Side:
-    kinds: tuple[Mapping[str, AnyRecord], ...] = (evidence.records, evidence.counts, evidence.released)
-    return Side(cell, {place: kind[place] for place in cell.records for kind in kinds if place in kind})
+    known = dict(evidence.all())
+    return Side(cell, {place: known[place] for place in cell.records})
 
 
 def _corrected(name: str, caption: str, cells: Sequence[Compared]) -> Page:
@@ -169,6 +177,8 @@ def _compared(left: Side, right: Side) -> Compared:
         return Compared(left, right, "ONLY LEFT" if theirs is None else "ONLY RIGHT", "")
     if left.cell.column.metric in COUNT_METRICS:
         return _counts(left, right)
+    if left.answers and right.answers:
+        return _answers(left, right)
     metric = left.cell.column.metric
     sizes = sorted({run.metrics[metric].n for side in (left, right) for run in side.runs})
     if len(sizes) > 1:
@@ -195,6 +205,21 @@ def _counts(left: Side, right: Side) -> Compared:
         return Compared(left, right, "SAME", "the same integers", apart)
     told = (f"{key + ': ' if key else ''}{sides[0][key]:,} left, {sides[1][key]:,} right" for key in other)
     return Compared(left, right, "DIFFERENT COUNT", "; ".join(told), apart)
+
+
+def _answers(left: Side, right: Side) -> Compared:
+    """What test servers answered: the same entries, or means of single submissions with the spread of a re-run."""
+    column = left.cell.column
+    assert left.cell.measured is not None
+    assert right.cell.measured is not None
+    d = right.cell.measured - left.cell.measured
+    if left.answers == right.answers:
+        return Compared(left, right, "SAME", "the same entry on both sides: a copy, which repeats nothing", d)
+    sd = RERUN_SD[column.noise] / column.scale
+    spread = sd**2 * (1 / len(left.answers) + 1 / len(right.answers))
+    told = f"the test server's answers; a re-run's standard deviation is assumed to be {sd:.2f}"
+    reason = "; ".join([told, *_reservations(left, right)])
+    return Compared(left, right, "EQUAL WITHIN NOISE", reason, d, spread**0.5, p_value(d, 0.0, spread, None))
 
 
 def _reservations(left: Side, right: Side) -> list[str]:

@@ -14,7 +14,7 @@ from experiments.spec import digest_resolved
 from results.bundle_layout import CRATE, ENVIRONMENTS, MANIFEST, RECORDS, REPORT, SPECS, Member
 from results.evidence import Evidence
 from results.inventory import placed
-from results.records import CountRecord, Record
+from results.records import AnyRecord, CountRecord, ExternalRecord
 
 VERSION = "1.1"
 PROFILE = "https://w3id.org/ro/wfrun/process/0.5"
@@ -95,8 +95,10 @@ def _add_files(crate: Any, members: Iterable[Member]) -> None:
         )
 
 
-def _add_run(crate: Any, place: str, record: Record | CountRecord) -> str:
+def _add_run(crate: Any, place: str, record: AnyRecord) -> str:
     """The action that made the record at `place`; returns its id."""
+    if isinstance(record, ExternalRecord):
+        return _add_answer(crate, place, record)
     instruments = [_add_code(crate, record.code), _add_environment(crate, record.environment)]
     about: dict[str, Any] = {"instrument": instruments, "result": {"@id": f"{RECORDS}{place}"}}
     if isinstance(record, CountRecord):
@@ -106,6 +108,13 @@ def _add_run(crate: Any, place: str, record: Record | CountRecord) -> str:
     splits = sorted(record.data["splits"].items())
     about["object"] = [_add_split(crate, record.data["name"], split, content) for split, content in splits]
     name = f"{record.name}, {weights}, tested by {record.protocol['key']}"
+    return _add(crate, f"#run-{place}", "CreateAction", name=name, **about)["@id"]
+
+
+def _add_answer(crate: Any, place: str, record: ExternalRecord) -> str:
+    """The test server's answer that somebody wrote down at `place`: no program of ours made it."""
+    name = f"{record.name}, {record.run}: the test server's answer by {record.protocol['key']}, entered by hand"
+    about = {"result": {"@id": f"{RECORDS}{place}"}, "description": record.source, "endTime": record.date}
     return _add(crate, f"#run-{place}", "CreateAction", name=name, **about)["@id"]
 
 

@@ -12,6 +12,7 @@ from pyconv.architectures import Network
 from results.records import (
     AnyRecord,
     CountRecord,
+    ExternalRecord,
     Record,
     RecordError,
     candidates,
@@ -28,6 +29,7 @@ class Evidence:
     """Every valid record under `root`, by its place; `problems`: files that are not evidence, and why.
 
     `released`: records of weights that were not trained here; no training counts as done because of them.
+    `external`: what test servers answered, entered by hand.
     """
 
     root: Path
@@ -35,6 +37,7 @@ class Evidence:
     counts: Mapping[str, CountRecord] = field(default_factory=dict)
     released: Mapping[str, Record] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
+    external: Mapping[str, ExternalRecord] = field(default_factory=dict)
 
     @classmethod
     def load(cls, root: Path | None = None) -> "Evidence":
@@ -60,6 +63,7 @@ class Evidence:
             {place: record for place, record in found.items() if isinstance(record, CountRecord)},
             {place: record for place, record in runs.items() if record.released},
             tuple(problems),
+            {place: record for place, record in found.items() if isinstance(record, ExternalRecord)},
         )
 
     def measurement(self, experiment: Experiment, protocol: Protocol) -> Record | None:
@@ -79,6 +83,12 @@ class Evidence:
         wanted = (family(experiment), digest(protocol))
         return [r for _, r in sorted(self.released.items()) if (r.family, digest_resolved(r.protocol)) == wanted]
 
+    def answers(self, experiment: Experiment, protocol: Protocol) -> list[ExternalRecord]:
+        """A test server's answers about this run and those of other seeds, by seed; weights from files come last."""
+        wanted = (family(experiment), digest(protocol))
+        found = [r for r in self.external.values() if (r.family, digest_resolved(r.protocol)) == wanted]
+        return sorted(found, key=lambda record: (record.released, record.seed, record.run))
+
     def count(self, network: Network, input_size: tuple[int, ...] | None = None) -> CountRecord | None:
         """The counts of `network` at `input_size` (default: its own)."""
         return self._networks.get((digest(network), size_text(input_size or network.input_size)))
@@ -89,10 +99,11 @@ class Evidence:
 
     @cached_property
     def _places(self) -> dict[int, str]:
-        return {id(record): place for place, record in self._all()}
+        return {id(record): place for place, record in self.all()}
 
-    def _all(self) -> list[tuple[str, AnyRecord]]:
-        return [*self.records.items(), *self.released.items(), *self.counts.items()]
+    def all(self) -> list[tuple[str, AnyRecord]]:
+        """Every record of whatever kind, with its place."""
+        return [*self.records.items(), *self.released.items(), *self.counts.items(), *self.external.items()]
 
     @cached_property
     def _measurements(self) -> dict[tuple[str, str], list[Record]]:

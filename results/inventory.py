@@ -5,17 +5,12 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from results.evidence import Evidence
-from results.records import CountRecord, Record
+from results.records import AnyRecord, ExternalRecord, Record
 
 
-def placed(evidence: Evidence) -> list[tuple[str, Record | CountRecord]]:
+def placed(evidence: Evidence) -> list[tuple[str, AnyRecord]]:
     """Every record with its place, by place."""
-    found: list[tuple[str, Record | CountRecord]] = [
-        *evidence.records.items(),
-        *evidence.released.items(),
-        *evidence.counts.items(),
-    ]
-    return sorted(found, key=lambda pair: pair[0])
+    return sorted(evidence.all(), key=lambda pair: pair[0])
 
 
 def environments(evidence: Evidence) -> dict[str, Any]:
@@ -45,8 +40,11 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def _uses(records: Iterable[tuple[str, Record | CountRecord]], key: str) -> Iterator[tuple[Any, str, str]]:
+def _uses(records: Iterable[tuple[str, AnyRecord]], key: str) -> Iterator[tuple[Any, str, str]]:
+    """What was entered by hand has neither code nor machine."""
     for place, record in records:
+        if isinstance(record, ExternalRecord):
+            continue
         yield getattr(record, key), "measured", place
         training = record.checkpoint.get("training") if isinstance(record, Record) else None
         if isinstance(training, dict) and isinstance(training.get(key), dict):

@@ -19,10 +19,11 @@ from typing import Any, Literal
 
 from results.evidence import Evidence
 from results.files import AlreadyRecorded, safe_name
-from results.origins import commit, contradictions, one_line
+from results.origins import commit, contradictions, one_line, other_answer
 from results.records import (
     AnyRecord,
     CountRecord,
+    ExternalRecord,
     Record,
     RecordError,
     candidates,
@@ -97,8 +98,7 @@ class _Target:
 
     def __init__(self, root: Path, dry_run: bool) -> None:
         standing = Evidence.load(root)
-        found: list[tuple[str, AnyRecord]] = [*standing.records.items(), *standing.released.items()]
-        self._places = {identity(record): place for place, record in [*found, *standing.counts.items()]}
+        self._places = {identity(record): place for place, record in standing.all()}
         self._files = {place: root / place for place in self._places.values()}
         self._folders: dict[str, str] = {}
         for folder in sorted(root.glob("*-*/")):
@@ -166,6 +166,8 @@ def _against(file: Path, offered: AnyRecord, text: str) -> tuple[What, str]:
         same = (standing.params, standing.flops, standing.stages) == (offered.params, offered.flops, offered.stages)
         told = f"counted at commit {commit(standing.code)} here, {commit(offered.code)} there"
         return ("already there", f"the same counts, {told}") if same else ("conflict", f"other counts, {told}")
+    if isinstance(standing, ExternalRecord) and isinstance(offered, ExternalRecord):
+        return "conflict", other_answer(standing, offered)
     assert isinstance(standing, Record), "one measurement is of one kind"
     assert isinstance(offered, Record), "one measurement is of one kind"
     return "conflict", "; ".join(contradictions(standing, offered))

@@ -18,7 +18,7 @@ from results.records import Record
 
 @dataclass(frozen=True)
 class Tested:
-    """What was measured by one `protocol`: a cell a metric, and the records behind them."""
+    """What was measured by one `protocol`: a cell a metric, and the records behind them; a test server's has none."""
 
     protocol: Protocol
     cells: tuple[Cell, ...]
@@ -91,7 +91,7 @@ def _model(report: Report, experiment: Experiment, mini: bool, tests: dict[Proto
         Tested(
             protocol,
             tuple(cells.values()),
-            tuple(known[place] for place in dict.fromkeys(p for cell in cells.values() for p in cell.records)),
+            tuple(known[p] for p in dict.fromkeys(p for cell in cells.values() for p in cell.records) if p in known),
         )
         for protocol, cells in tests.items()
     )

@@ -2,15 +2,18 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from typing import Any
 
-from results.records import AnyRecord, Record
+from results.records import AnyRecord, ExternalRecord, Record
 
 LONGEST = 60  # characters of a fact
 
 
 def facts(record: AnyRecord) -> dict[str, str]:
     """Fact -> what it is in `record`; the host, which tells nothing about the numbers, is not among them."""
+    if isinstance(record, ExternalRecord):
+        return {"test server": f"{record.date}, {printable(record.source)}"}
     found = {"commit": commit(record.code), **_flat(record.environment)}
     if not isinstance(record, Record):
         return found
@@ -64,6 +67,13 @@ def contradictions(standing: Record, offered: Record) -> tuple[str, ...]:
         if _field(standing, name) != _field(offered, name)
     ]
     return (*told, f"also other {', '.join(left)}") if left else tuple(told)
+
+
+def other_answer(standing: ExternalRecord, offered: ExternalRecord) -> str:
+    """How two entries of one test server's answer differ, field by field."""
+    names = [name for name in asdict(standing) if getattr(standing, name) != getattr(offered, name)]
+    told = [f"{n} {printable(getattr(standing, n))} here, {printable(getattr(offered, n))} there" for n in names]
+    return "; ".join(told)
 
 
 def host(record: Record) -> str:

@@ -3,6 +3,7 @@
     <root>/<name>-<family>/seed-<s>/<protocol>.json     a Record: one experiment, one seed, one test protocol
     <root>/<name>-<family>/released-<8 hex>/<protocol>.json   a Record of weights that were not trained here
     <root>/counts/<name>-<digest>-<HxW>.json            a CountRecord: one network at one input size
+    <root>/<name>-<family>/external-seed-<s>/<protocol>.json   an ExternalRecord: a test server's answer, by hand
 
 A file is complete or not there: it is written under a name of its own, synced, and linked into place without
 overwriting, so the first of several writers wins. Files that are torn, tampered with or in the wrong place are named in
@@ -19,6 +20,7 @@ from typing import Any, ClassVar
 
 from experiments.spec import Experiment, Protocol, digest, digest_resolved, family
 from pyconv.architectures import Network
+from results.external import EXTERNAL_SCHEMA, ExternalRecord, check_external
 from results.files import AlreadyRecorded, safe_name, write_once
 from results.validation import RecordError, check_count, check_record
 
@@ -26,6 +28,7 @@ __all__ = [
     "RECORD_SCHEMA",
     "AlreadyRecorded",
     "CountRecord",
+    "ExternalRecord",
     "Metric",
     "Record",
     "RecordError",
@@ -98,6 +101,11 @@ class Record:
         return self.checkpoint.get("source") == "released"
 
     @property
+    def run(self) -> str:
+        """The name of the record's folder: which weights were tested."""
+        return f"released-{self.checkpoint['sha256'][:8]}" if self.released else f"seed-{self.seed}"
+
+    @property
     def complete(self) -> bool:
         """Every expected sample was counted, once."""
         return self.expected_samples is None or self.counted_samples == self.expected_samples
@@ -119,7 +127,9 @@ class CountRecord:
     environment: dict[str, Any]
 
 
-AnyRecord = Record | CountRecord
+AnyRecord = Record | CountRecord | ExternalRecord
+# Kind -> the schema that this program writes.
+_SCHEMAS = {Record.kind: RECORD_SCHEMA, CountRecord.kind: COUNT_SCHEMA, ExternalRecord.kind: EXTERNAL_SCHEMA}
 
 
 def default_root() -> Path:
@@ -186,8 +196,7 @@ def text_of(path: Path) -> str:
 
 def encode(record: AnyRecord) -> str:
     """The file's text: JSON, one field a line or more, the same bytes for the same record."""
-    schema = RECORD_SCHEMA if isinstance(record, Record) else COUNT_SCHEMA
-    content = {"schema": schema, "kind": record.kind, **asdict(record)}
+    content = {"schema": _SCHEMAS[record.kind], "kind": record.kind, **asdict(record)}
     try:
         return json.dumps(content, indent=1, allow_nan=False) + "\n"
     except (TypeError, ValueError) as error:
@@ -200,14 +209,17 @@ def parse(text: str, path: Path) -> AnyRecord:
     """The record that `text` (of the file `path`) holds, checked completely, its place included."""
     content = _json(text, path)
     kind = content.get("kind")
-    if kind not in (Record.kind, CountRecord.kind):
-        raise RecordError(f"{path}: kind is {kind!r}; valid: {Record.kind}, {CountRecord.kind}")
+    if not isinstance(kind, str) or kind not in _SCHEMAS:
+        raise RecordError(f"{path}: kind is {kind!r}; valid: {', '.join(_SCHEMAS)}")
     content = _migrated(content, path)
     values = {key: value for key, value in content.items() if key not in ("schema", "kind")}
     record: AnyRecord
     if kind == CountRecord.kind:
         check_count(values, path)
         record = CountRecord(**values)
+    elif kind == ExternalRecord.kind:
+        check_external(values, path)
+        record = ExternalRecord(**values)
     else:
         check_record(values, path)
         metrics = {key: Metric(**metric) for key, metric in values["metrics"].items()}
@@ -218,7 +230,7 @@ def parse(text: str, path: Path) -> AnyRecord:
 
 def _migrated(content: dict[str, Any], path: Path) -> dict[str, Any]:
     """The content of a file of an older schema as today's: what its writer did not keep is empty."""
-    newest = RECORD_SCHEMA if content["kind"] == Record.kind else COUNT_SCHEMA
+    newest = _SCHEMAS[content["kind"]]
     schema = content.get("schema")
     if schema == newest:
         return content
@@ -244,6 +256,8 @@ def identity(record: AnyRecord) -> tuple[str, ...]:
     """What was measured: records of one identity measure one thing, wherever they lie and whatever they found."""
     if isinstance(record, CountRecord):
         return record.network_digest, size_text(record.input_size)
+    if isinstance(record, ExternalRecord):
+        return record.kind, record.run, record.fingerprint, digest_resolved(record.protocol)
     weights = (str(record.checkpoint["sha256"]),) if record.released else ()
     return record.fingerprint, digest_resolved(record.protocol), *weights
 
@@ -267,8 +281,7 @@ def _check_place(record: AnyRecord, path: Path) -> None:
         wanted = f"counts/<name>{ending}"
     else:
         folder, seed, name = path.parts[-3:] if len(path.parts) >= 3 else ("", "", "")
-        run = f"released-{record.checkpoint['sha256'][:8]}" if record.released else f"seed-{record.seed}"
-        wanted = f"<name>-{record.family}/{run}/{record.protocol['key']}.json"
+        wanted = f"<name>-{record.family}/{record.run}/{record.protocol['key']}.json"
         right = folder.endswith(f"-{record.family}") and wanted.endswith(f"/{seed}/{name}")
     if not right:
         raise RecordError(f"{path}: the content belongs in {wanted}; the file was moved, renamed or edited")

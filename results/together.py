@@ -51,5 +51,4 @@ def _compared(cell: Cell, spread: Spread | None) -> Cell:
     cell = replace(cell, seed_noise=of_seeds(cell.values, cell.column, spread))
     if cell.mini or not isinstance(cell.published, (int, float)):
         return cell
-    assert cell.n is not None
-    return replace(cell, test=compared(cell.values, cell.se, cell.n, cell.published, cell.column, spread))
+    return replace(cell, test=compared(cell.values, cell.se, cell.n or 0, cell.published, cell.column, spread))

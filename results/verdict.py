@@ -89,12 +89,13 @@ def compared(
 ) -> Delta:
     """The mean of the seeds' `values` (printed unit; tests with `se` on `n` images) against the printed number.
 
-    `pool`: the spread of all seeds of the recipe.
+    `n` 0: not told. `pool`: the spread of all seeds of the recipe.
     """
     mean = fmean(values)
     same = printed(mean * column.scale, column) == printed(published * column.scale, column)
     noise = of_delta(values, se, n, published, column, pool)
-    told = f"{_seeds(values, column, pool)}, n = {n:,}" + (", evaluation noise not known" if se is None else "")
+    tested = f"n = {n:,}" if n else "n not told"
+    told = f"{_seeds(values, column, pool)}, {tested}" + (", evaluation noise not known" if se is None else "")
     return Delta(mean - published, noise, same, told)
 
 

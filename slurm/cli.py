@@ -14,6 +14,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "verify": ("slurm.commands.verify:verify", "Parameters and FLOPs against the printed numbers."),
     "run": ("slurm.commands.run:run", "Train and test rows on this machine."),
     "eval": ("slurm.commands.eval:eval_command", "Test weights from a file, such as the authors' own."),
+    "score": ("slurm.commands.score:score", "Enter by hand what a test server answered."),
     "plan": ("slurm.commands.plan:plan", "Every job, its reason, order and cost, before anything runs."),
     "submit": ("slurm.commands.submit:submit", "What is missing of a table, to a SLURM cluster."),
     "status": ("slurm.commands.status:status", "Where every row stands."),

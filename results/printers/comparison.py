@@ -95,7 +95,8 @@ def _value(side: Side) -> str:
     if cell.measured is None:
         return "-"
     seeds = f"{len(side.seeds)} seed{'s' if len(side.seeds) > 1 else ''}" if side.seeds else "weights from a file"
-    return cell.measured_text if cell.raw is not None else f"{cell.measured_text} ({seeds}, n = {cell.n:,})"
+    told = f"n = {cell.n:,}" if cell.n is not None else "n not told"
+    return cell.measured_text if cell.raw is not None else f"{cell.measured_text} ({seeds}, {told})"
 
 
 def _level(p: float) -> str:

@@ -101,6 +101,7 @@ def _name(model: Model, test: Tested, cell: Cell) -> str:
         "mini run" if model.mini else "",
         "released weights, not trained here" if not cell.seeds else "",
         "off its protocol" if cell.departures else "",
+        "the test server's answer, entered by hand" if cell.column.external else "",
     ]
     return ", ".join([f"{name} (%)", test.protocol.key, *filter(None, warnings)])
 

@@ -16,7 +16,7 @@ from results.cell import Cell
 from results.compliance import check
 from results.gather import Report
 from results.printers.panels import POINTS, points
-from results.records import AnyRecord, CountRecord, Metric, Record
+from results.records import AnyRecord, CountRecord, ExternalRecord, Metric, Record
 from results.words import MEANING
 
 WHOLE = 12
@@ -48,7 +48,7 @@ class _Book:
         self.texts: dict[str, int] = {}
         self.records: list[dict[str, Any]] = []
         evidence = report.evidence
-        self._found: Mapping[str, AnyRecord] = {**evidence.records, **evidence.released, **evidence.counts}
+        self._found: Mapping[str, AnyRecord] = dict(evidence.all())
         self._logs = report.live.log_tails if report.live else {}
         self._numbers: dict[str, int] = {}
 
@@ -82,6 +82,8 @@ class _Book:
         record = self._found[place]
         if isinstance(record, CountRecord):
             return {"facts": self._facts(count_facts(record))}
+        if isinstance(record, ExternalRecord):
+            return {"facts": self._facts(answer_facts(record))}
         content: dict[str, Any] = {"facts": self._facts(record_facts(record))}
         if curves := {name: found for name, key in POINTS.items() if (found := points(record, key))}:
             content["curves"] = {name: [[epoch, round(y, 2)] for epoch, y in found] for name, found in curves.items()}
@@ -173,6 +175,21 @@ def count_facts(record: CountRecord) -> list[Fact]:
     ]
 
 
+def answer_facts(record: ExternalRecord) -> list[Fact]:
+    """Who says it, and of which weights."""
+    return [
+        ("experiment", f"{record.name}, fingerprint {record.fingerprint}"),
+        *((key, f"{_number(value)} %") for key, value in record.metrics.items()),
+        ("protocol", _listed({key: value for key, value in record.protocol.items() if key != "type"})),
+        ("measured by", "the data set's own test server; entered by hand"),
+        ("date", record.date),
+        ("source", record.source),
+        ("entered by", record.entered_by or ""),
+        ("weights", _listed(record.weights)),
+        ("submission", _listed(record.submission)),
+    ]
+
+
 def _training(training: Mapping[str, Any], record: Record) -> list[Fact]:
     """What trained the weights, where that differs from what tested them."""
     told = [("code", record.code, _code), ("environment", record.environment, _listed), ("job", record.job, _listed)]
@@ -186,11 +203,14 @@ def _training(training: Mapping[str, Any], record: Record) -> list[Fact]:
 def _title(record: AnyRecord) -> str:
     if isinstance(record, CountRecord):
         return "The count"
-    return "Released weights" if record.released else f"Seed {record.seed}"
+    weights = "Released weights" if record.released else f"Seed {record.seed}"
+    return f"{weights}, test server" if isinstance(record, ExternalRecord) else weights
 
 
 def _result(record: AnyRecord, cell: Cell) -> str:
     """What the record says of the cell, in few words."""
+    if isinstance(record, ExternalRecord):
+        return f"{_number(record.metrics[cell.column.metric])} %"
     metric = None if isinstance(record, CountRecord) else record.metrics.get(cell.column.metric)
     return _metric(metric) if metric is not None else f"{cell.raw or 0:,} {cell.column.metric}"
 

@@ -81,7 +81,7 @@ def _make(about: About, output: Path, records: Path, as_json: bool) -> None:
         made = make(tables, evidence, about, output)
     except (BundleError, NoLibrary) as error:
         raise click.ClickException(str(error)) from error
-    if others := len([*evidence.records, *evidence.released, *evidence.counts]) - made.records:
+    if others := len(evidence.all()) - made.records:
         note(f"note: {others} other records in {records} are not of {about.target} and were left out")
     note(f"{output}: {made.records} records, {made.pages} pages, {made.bytes / 1e6:.1f} MB; its digest:")
     if as_json:

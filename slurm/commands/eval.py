@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from experiments.spec import Protocol, fingerprint
-from slurm.commands import options
+from slurm.commands import options, predict_test
 from slurm.commands.run import check_splits, job_of
 from slurm.console import note
 from slurm.job import Job
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     "--checkpoint",
     "file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    required=True,
     help="The weights: a file that the authors published, in their layout, or of this program.",
 )
 @click.option(
@@ -32,6 +31,14 @@ if TYPE_CHECKING:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write the weights in the authors' names to this .pt or .safetensors, and test nothing.",
 )
+@click.option(
+    "--predict-test",
+    "predicted",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write what the network predicts on the test split to this folder, zipped for the data set's test server. "
+    "Without --checkpoint the weights that were trained here, below --runs.",
+)
+@click.option("--seed", type=click.IntRange(min=0), help="With --predict-test: of the training [default: the row's].")
 @options.mini
 @options.profile
 @options.data
@@ -40,8 +47,10 @@ if TYPE_CHECKING:
 @options.as_json
 def eval_command(
     target: str,
-    file: Path,
+    file: Path | None,
     exported: Path | None,
+    predicted: Path | None,
+    seed: int | None,
     mini: bool,
     profile: Profile,
     data: tuple[tuple[str, Path], ...],
@@ -51,8 +60,17 @@ def eval_command(
 ) -> None:
     """Test the weights in FILE as the network of TARGET, a row, by every protocol of the row. Nothing is trained.
 
-    The numbers are recorded as those of released weights: beside the row's trainings, never as one of them.
+    The numbers are recorded as those of released weights: beside the row's trainings, never as one of them. With
+    --predict-test nothing is recorded: upload DIR/submission.zip, then enter the answer with `pyconv score`.
     """
+    if predicted is not None:
+        if exported is not None:
+            raise click.UsageError("--export and --predict-test: one of the two")
+        place = predict_test.Place(options.runs_folder(runs, profile), data_roots(profile, dict(data)), profile)
+        predict_test.run(target, mini, file, seed, place, predicted, as_json)
+        return
+    if file is None or seed is not None:
+        raise click.UsageError("--seed goes with --predict-test" if file else "give the weights: --checkpoint FILE")
     work = one_network(options.selection(target, mini))
     roots = data_roots(profile, dict(data))
     job = job_of(work, records, options.runs_folder(runs, profile), roots, profile, mini)
