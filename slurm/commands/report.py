@@ -14,7 +14,21 @@ from slurm.commands.again import again
 from slurm.commands.into import fill
 from slurm.commands.under_way import live
 from slurm.console import note
-from slurm.selection import narrowed, rows
+from slurm.profile import data_roots, load
+from slurm.selection import Selected, narrowed, rows
+
+
+class Names(click.ParamType[tuple[str, ...]]):
+    """`ADE_val_00000001,ADE_val_00000002`."""
+
+    name = "names"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        """Each of them, without the ending of a file."""
+        if isinstance(value, tuple):
+            return value
+        names = tuple(Path(part.strip()).stem for part in value.split(",") if part.strip())
+        return names or self.fail(f"{value!r} names no photograph", param, ctx)
 
 
 class Formats(click.ParamType[tuple[str, ...]]):
@@ -61,6 +75,9 @@ class Formats(click.ParamType[tuple[str, ...]]):
     type=click.Path(path_type=Path, file_okay=False, exists=True),
     help="Folder of checkpoints and logs: the page then shows what is under way there, too.",
 )
+@click.option("--figures", is_flag=True, help="Instead: Figures 10 and 11 of TARGET from the predictions in --runs.")
+@click.option("--images", type=Names(), default=(), help="With --figures: names of photographs, with commas.")
+@options.data
 @options.records
 @options.as_json
 @click.pass_context
@@ -74,15 +91,22 @@ def report(
     check: bool,
     bundle: Path | None,
     runs: Path | None,
+    figures: bool,
+    images: tuple[str, ...],
+    data: tuple[tuple[str, Path], ...],
     records: Path,
     as_json: bool,
 ) -> None:
     """Published, measured and delta of TARGET; pending cells say so, deviations are footnotes.
 
-    Without --output one format is printed, Markdown unless --format or --json says another.
+    Without --output one format is printed, Markdown unless --format or --json says another. --figures draws the
+    photographs that --images names, else four that nobody picked, as PNG and PDF.
     """
     given = {name for name in ctx.params if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE}
     _fit_together(given, formats)
+    if figures:
+        _figures(options.selection(target, mini), mini, runs, data, images, output, as_json)
+        return
     if into:
         fill(into, narrowed(options.selection(target, mini)), options.evidence(records), check, as_json)
         return
@@ -102,8 +126,30 @@ def report(
         _print(pages, chosen[0])
 
 
+def _figures(
+    selected: list[Selected],
+    mini: bool,
+    runs: Path | None,
+    data: tuple[tuple[str, Path], ...],
+    images: tuple[str, ...],
+    output: Path | None,
+    as_json: bool,
+) -> None:
+    """Draw instead of printing tables."""
+    from slurm.commands.figures import Asked, write_figures  # with numpy and pillow, which no table needs
+
+    if runs is None or output is None:
+        raise click.UsageError("--figures needs --runs DIR, where the predictions are, and --output DIR")
+    roots = data_roots(load(""), dict(data))
+    write_figures(selected, Asked(mini, runs.absolute(), roots, images), output, as_json)
+
+
 def _fit_together(given: set[str], formats: tuple[str, ...] | None) -> None:
     """Refuse options that say two things."""
+    if "figures" in given and given & {"formats", "into", "check", "bundle"}:
+        raise click.UsageError("--figures draws pictures: leave --format, --into, --check and --from out")
+    if given & {"images", "data"} and "figures" not in given:
+        raise click.UsageError("--images and --data go with --figures")
     if ("check" in given and "into" not in given) or (
         "into" in given and (given & {"output", "bundle", "runs"} or formats not in (None, ("md",)))
     ):
