@@ -119,7 +119,7 @@ def test_mini_curves_stay_in_the_mini_section() -> None:
     above, below = html([*tables(), small], in_memory({"a.json": record})).split('<h2 id="mini">')
     assert "<svg" not in above
     assert below.count("<svg") == 1
-    assert "published final error" not in below
+    assert "published final number" not in below
 
 
 def test_a_run_is_drawn_once_and_of_many_runs_the_first() -> None:

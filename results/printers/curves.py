@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from results.cell import Cell
 from results.evidence import Evidence
 from results.gather import Report
-from results.printers.panels import Panel, extent_of, network, panel
+from results.printers.panels import NAMES, POINTS, Panel, extent_of, network, panel
+from results.sheets import Sheet
 
 
 @dataclass(frozen=True)
@@ -50,30 +51,42 @@ class Figure:
     missing: tuple[str, ...] = ()
     mini: bool = False
 
+    @property
+    def kinds(self) -> set[str]:
+        """The kinds of lines in the panels."""
+        return {trace.kind for panel in self.panels for trace in panel.traces}
+
 
 def figures(report: Report) -> list[Figure]:
-    """The paper's figures whose rows are in the report, then a panel for every other network with a history."""
-    cells = _first_errors(report.cells)
-    made = [
-        _paper_figure(wanted, [c for c in cells if c.table == wanted.table and c.row in wanted.rows], report.evidence)
-        for wanted in PAPER
-    ]
-    drawn = {(wanted.table, row) for wanted in PAPER for row in wanted.rows}
-    records = {place for cell in cells if (cell.table, cell.row) in drawn for place in cell.records}
-    for sheet in report.sheets:
-        own = [c for c in cells if c.table == sheet.name and c.records and not records & set(c.records)]
-        made.append(_single_panels(f"curves-{sheet.name}", sheet.title, own, report.evidence))
-        records |= {place for cell in own for place in cell.records}
+    """The paper's figures whose rows are in the report, then panels for every other network with a history."""
+    made: list[Figure | None] = []
+    for metric in POINTS:
+        cells = _first_cells(report.cells, metric)
+        drawn: set[str] = set()
+        for wanted in PAPER if metric == "top1_err" else ():
+            own = [c for c in cells if c.table == wanted.table and c.row in wanted.rows]
+            made.append(_paper_figure(wanted, own, report.evidence))
+            drawn |= _runs(own, report.evidence)
+        for sheet in report.sheets:
+            own = [c for c in cells if c.table == sheet.name and not drawn & _runs([c], report.evidence)]
+            made.append(_single_panels(sheet, metric, own, report.evidence))
+            drawn |= _runs(own, report.evidence)
     return [figure for figure in made if figure is not None]
 
 
-def _first_errors(cells: Iterable[Cell]) -> list[Cell]:
-    """The top-1 error of each row; where it is tested in two ways the first one."""
+def _first_cells(cells: Iterable[Cell], metric: str) -> list[Cell]:
+    """The cell of `metric` of each row; where it is tested in two ways the first one."""
     found: dict[tuple[str, str, str], Cell] = {}
     for cell in cells:
-        if cell.column.metric == "top1_err" and cell.verdict != "QUOTED":
+        if cell.column.metric == metric and cell.verdict != "QUOTED":
             found.setdefault((cell.table, cell.row, cell.group), cell)
     return list(found.values())
+
+
+def _runs(cells: Iterable[Cell], evidence: Evidence) -> set[str]:
+    """The trainings behind `cells`: tested in two ways they have one history."""
+    places = (place for cell in cells for place in cell.records)
+    return {evidence.records[place].fingerprint for place in places if place in evidence.records}
 
 
 def _paper_figure(wanted: Wanted, cells: Sequence[Cell], evidence: Evidence) -> Figure | None:
@@ -92,10 +105,13 @@ def _paper_figure(wanted: Wanted, cells: Sequence[Cell], evidence: Evidence) -> 
     return Figure(wanted.key, wanted.title, wanted.caption, tuple(panels), legend, missing)
 
 
-def _single_panels(key: str, title: str, cells: Sequence[Cell], evidence: Evidence) -> Figure | None:
-    networks = [n for n in (network(cell, evidence, 1) for cell in cells) if n.runs]
+def _single_panels(sheet: Sheet, metric: str, cells: Sequence[Cell], evidence: Evidence) -> Figure | None:
+    networks = [n for n in (network(cell, evidence, 1) for cell in cells if cell.records) if n.runs]
     if not networks:
         return None
     extent = extent_of(networks)
     panels = (panel(f"{n.label} {n.cell.group}".strip(), [n], extent) for n in networks)
-    return Figure(key, title, "One network a panel, all on one scale.", tuple(panels), mini=networks[0].cell.mini)
+    first = metric in ("top1_err", "miou")
+    key = f"curves-{sheet.name}" if first else f"curves-{sheet.name}-{metric}"
+    title = sheet.title if first else f"{sheet.title}, {NAMES[metric]}"
+    return Figure(key, title, "One network a panel, all on one scale.", tuple(panels), mini=sheet.mini)

@@ -1,6 +1,6 @@
 """A panel of curves: networks with their runs as lines in a frame of `WIDTH` x `HEIGHT` units, y downwards.
 
-Training error is dashed, validation error solid, the printed final error a level across the panel with its label beside
+What training saw is dashed, validation solid, the printed final number a level across the panel with its label beside
 it. All numbers here are places; the template only writes them down.
 """
 
@@ -14,8 +14,15 @@ from results.cell import MARK, Cell
 from results.evidence import Evidence
 from results.records import Record
 
-# What is drawn, and the key of it in a history's entries.
-POINTS = {"train": "train_top1_err", "validation": "top1_err"}
+# Metric -> what is drawn of it (kind of line -> key in a history's entries), in percent. The IoU of training is not
+# measured.
+POINTS = {
+    "top1_err": {"train": "train_top1_err", "validation": "top1_err"},
+    "miou": {"validation": "miou"},
+    "pixel_acc": {"train": "train_pixel_acc", "validation": "pixel_acc"},
+}
+# Metric -> its name for people.
+NAMES = {"top1_err": "top-1 error", "miou": "mean IoU", "pixel_acc": "pixel accuracy"}
 WIDTH, HEIGHT = 380, 300
 LEFT, TOP, BOTTOM = 36, 10, 36
 RIGHT, LABELLED = 14, 78  # the margin without and with the labels of levels
@@ -27,7 +34,7 @@ Points = list[tuple[int, float]]
 
 @dataclass(frozen=True)
 class Trace:
-    """One run's drawn line. `points`: as SVG wants them; `kind`: a key of `POINTS`; `colour`: the network's number."""
+    """One run's drawn line. `points`: as SVG wants them; `kind`: train, validation; `colour`: the network's number."""
 
     points: str
     kind: str
@@ -46,9 +53,13 @@ class Level:
 
 @dataclass(frozen=True)
 class Panel:
-    """`right`: where the drawing ends. `ticks_x`, `ticks_y`: (place, text). `rows`: the same in numbers, by epoch."""
+    """`name`: of what is drawn. `right`: where the drawing ends. `ticks_x`, `ticks_y`: (place, text).
+
+    `rows`: the same in numbers, by epoch.
+    """
 
     title: str
+    name: str
     told: str
     right: int
     traces: tuple[Trace, ...]
@@ -86,13 +97,14 @@ def _percent(value: object) -> bool:
 def network(cell: Cell, evidence: Evidence, colour: int) -> Network:
     """What can be drawn of the runs behind a cell, of the first `DRAWN` with a history."""
     records = (evidence.records[place] for place in cell.records if place in evidence.records)
-    runs = ({kind: points(record, key) for kind, key in POINTS.items()} for record in records)
+    keys = POINTS[cell.column.metric]
+    runs = ({kind: points(record, key) for kind, key in keys.items()} for record in records)
     return Network(cell, tuple(islice((run for run in runs if any(run.values())), DRAWN)), colour)
 
 
 @dataclass(frozen=True)
 class Extent:
-    """The last epoch, and the lowest and highest error in tens."""
+    """The last epoch, and the lowest and highest percentage in tens."""
 
     epochs: int
     low: int
@@ -109,7 +121,7 @@ def extent_of(networks: Sequence[Network]) -> Extent:
 
 
 def panel(title: str, networks: Sequence[Network], extent: Extent) -> Panel:
-    """The networks' lines and levels in one frame that holds `extent`."""
+    """The networks' lines and levels, of one metric, in one frame that holds `extent`."""
     step = 10 if extent.high - extent.low <= 50 else 20
     levels = [n for n in networks if isinstance(n.cell.published, (int, float))]
     right = WIDTH - (LABELLED if levels else RIGHT)
@@ -130,6 +142,7 @@ def panel(title: str, networks: Sequence[Network], extent: Extent) -> Panel:
     headers, rows = _numbers(networks)
     return Panel(
         title,
+        NAMES[networks[0].cell.column.metric],
         " ".join(map(_told, networks)),
         right,
         tuple(traces),
@@ -145,7 +158,8 @@ def _told(network: Network) -> str:
     """The line in a sentence, for who does not see it."""
     last = [run["validation"][-1] for run in network.runs if run["validation"]]
     runs = f"{len(network.runs)} run{'s' if len(network.runs) > 1 else ''}"
-    end = f"validation error {fmean(y for _, y in last):.2f}% after epoch {last[0][0]}" if last else "not validated"
+    name = NAMES[network.cell.column.metric].removeprefix("top-1 ")
+    end = f"validation {name} {fmean(y for _, y in last):.2f}% after epoch {last[0][0]}" if last else "not validated"
     level = network.cell.published
     printed = f", published {network.cell.published_text}%" if isinstance(level, (int, float)) else ""
     return f"{network.label}: {runs}, {end}{printed}."
@@ -166,7 +180,7 @@ def _numbers(networks: Sequence[Network]) -> tuple[tuple[str, ...], tuple[tuple[
     """The means over the drawn runs, a line an epoch."""
     columns: dict[str, Mapping[int, list[float]]] = {}
     for network in networks:
-        for kind in POINTS:
+        for kind in POINTS[network.cell.column.metric]:
             by_epoch: dict[int, list[float]] = {}
             for run in network.runs:
                 for epoch, error in run[kind]:

@@ -15,11 +15,13 @@ from urllib.parse import quote
 from results.cell import Cell
 from results.compliance import check
 from results.gather import Report
-from results.printers.panels import POINTS, points
+from results.printers.class_view import class_facts
+from results.printers.panels import NAMES, POINTS, points
 from results.records import AnyRecord, CountRecord, ExternalRecord, Metric, Record
 from results.words import MEANING
 
 WHOLE = 12
+FIRST = next(iter(POINTS))  # the metric whose curves are shown beside numbers that have none
 Fact = tuple[str, str]
 
 
@@ -58,7 +60,9 @@ class _Book:
         content: dict[str, Any] = {"title": self._text(title), "facts": self._facts(cell_facts(cell))}
         if cell.verdict:
             content["verdict"] = self._text(cell.verdict)
-        if isinstance(cell.published, (int, float)) and cell.column.metric == "top1_err":
+        metric = cell.column.metric if cell.column.metric in POINTS else FIRST
+        content["curve"] = [metric, self._text(NAMES[metric])]
+        if isinstance(cell.published, (int, float)) and cell.column.metric in POINTS:
             content["level"] = cell.published
         content["notes"] = [self._text(text) for text in cell.footnotes]
         content["records"] = [
@@ -85,8 +89,8 @@ class _Book:
         if isinstance(record, ExternalRecord):
             return {"facts": self._facts(answer_facts(record))}
         content: dict[str, Any] = {"facts": self._facts(record_facts(record))}
-        if curves := {name: found for name, key in POINTS.items() if (found := points(record, key))}:
-            content["curves"] = {name: [[epoch, round(y, 2)] for epoch, y in found] for name, found in curves.items()}
+        if curves := {metric: found for metric, keys in POINTS.items() if (found := _curves(record, keys))}:
+            content["curves"] = curves
         if log := self._logs.get(record.fingerprint):
             content["log"] = self._text(log)
         return content
@@ -146,6 +150,7 @@ def record_facts(record: Record) -> list[Fact]:
     facts = [
         ("experiment", f"{record.name}, fingerprint {record.fingerprint}"),
         *((key, _metric(metric)) for key, metric in record.metrics.items()),
+        *(class_facts(record.per_class) if record.per_class else ()),
         ("protocol", _listed({key: value for key, value in record.protocol.items() if key != "type"})),
         ("kept to it", check(record).text),
         ("counted", f"{record.counted_samples:,} samples of {_count(record.expected_samples)} expected"),
@@ -188,6 +193,12 @@ def answer_facts(record: ExternalRecord) -> list[Fact]:
         ("weights", _listed(record.weights)),
         ("submission", _listed(record.submission)),
     ]
+
+
+def _curves(record: Record, keys: Mapping[str, str]) -> dict[str, list[list[float]]]:
+    """The lines of one metric by their kind, two decimals."""
+    found = {kind: [[epoch, round(y, 2)] for epoch, y in points(record, key)] for kind, key in keys.items()}
+    return {kind: line for kind, line in found.items() if line}
 
 
 def _training(training: Mapping[str, Any], record: Record) -> list[Fact]:

@@ -58,7 +58,7 @@
     return svg;
   };
 
-  const run = ([number, result], level, open) => {
+  const run = ([number, result], cell, open) => {
     const record = data.records[number], part = make("details", "", "run"), head = make("h3", text(record.title) + " ");
     const summary = make("summary");
     head.append(make("span", text(result), "what"));
@@ -66,10 +66,11 @@
     part.append(summary, place(record));
     part.open = open;
     if (record.facts) part.append(facts(record.facts));
-    if (record.curves) {
-      const ends = Object.entries(record.curves).map(([kind, points]) => `${kind} ${points.at(-1)[1]}%`).join(", ");
-      part.append(curve(record.curves, level, `Top-1 error by epoch of ${text(record.title)}, at the end: ${ends}`));
-      part.append(make("p", "Top-1 error, %: validation solid, training dashed.", "key"));
+    const curves = record.curves?.[cell.curve[0]], name = text(cell.curve[1]), said = name[0].toUpperCase() + name.slice(1);
+    if (curves) {
+      const ends = Object.entries(curves).map(([kind, points]) => `${kind} ${points.at(-1)[1]}%`).join(", ");
+      part.append(curve(curves, cell.level, `${said} by epoch of ${text(record.title)}, at the end: ${ends}`));
+      part.append(make("p", `${said}, %: validation solid${curves.train ? ", training dashed" : ""}.`, "key"));
     }
     if (record.log !== undefined) {
       const log = make("details");
@@ -92,7 +93,7 @@
       notes.append(...cell.notes.map(number => make("li", text(number))));
       body.append(notes);
     }
-    (cell.records ?? []).forEach((one, at) => body.append(run(one, cell.level, at === 0)));
+    (cell.records ?? []).forEach((one, at) => body.append(run(one, cell, at === 0)));
     if (!dialog.open) dialog.showModal();
     body.scrollTop = 0;
     body.focus();
