@@ -89,24 +89,11 @@ def make(
     An earlier zip file and manifest in `folder` go first: what stands there afterwards belongs together. Raises
     SubmissionError, DataError, OSError.
     """
-    from pyconv.segmentation import predict  # torch, and `pyconv score` reads manifests without it
-
     scenes = read_scenes(root, protocol.split)
     folder.mkdir(parents=True, exist_ok=True)
     for name in (MANIFEST, ZIP):
         (folder / name).unlink(missing_ok=True)
-    predict(
-        model,
-        data_root=root,
-        split=protocol.split,
-        crop=protocol.crop,
-        resize=protocol.resize,
-        scales=protocol.scales,
-        flip=protocol.flip,
-        device=next(model.parameters()).device,
-        workers=workers,
-        predictions=folder,
-    )
+    _predict(model, protocol, root, folder, workers)
     members = [_checked(scenes, number, folder) for number in range(len(scenes))]
     made = Submission(
         schema=SCHEMA,
@@ -145,6 +132,23 @@ def read_submission(path: Path) -> Submission:
     if sent.is_file() and _sha256(sent) != values["sent"]["sha256"]:
         raise SubmissionError(f"{sent}: another file than the manifest's; make both again with --predict-test")
     return Submission(**values)
+
+
+def _predict(model: "nn.Module", protocol: Protocol, root: Path, folder: Path, workers: int) -> None:
+    from pyconv.segmentation import predict  # torch, and `pyconv score` reads manifests without it
+
+    predict(
+        model,
+        data_root=root,
+        split=protocol.split,
+        crop=protocol.crop,
+        resize=protocol.resize,
+        scales=protocol.scales,
+        flip=protocol.flip,
+        device=next(model.parameters()).device,
+        workers=workers,
+        predictions=folder,
+    )
 
 
 def _checked(scenes: Scenes, number: int, folder: Path) -> Member:
