@@ -60,4 +60,4 @@ def _footnote(cell: Cell, record: ExternalRecord, shown: Sequence[ExternalRecord
         whose = f"seed {record.seed}, {'trained here' if weights['sha256'] else 'which weights is not told'}"
     value = f"{printed(record.metrics[cell.column.metric], cell.column)} {cell.column.unit}, "
     said = "" if record in shown else value
-    return f"Test server: {said}entered by hand on {record.date} from {record.source}; {whose}."
+    return f"Test server's answer of {record.date}: {said}entered by hand from {record.source}; {whose}."

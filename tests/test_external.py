@@ -103,7 +103,7 @@ def test_cells_are_external_until_a_score_is_entered_and_then_judged(tmp_path: P
         assert after[target].verdict == verdict
         assert after[target].delta == pytest.approx(delta)
         assert after[target].seeds == 1
-        assert any(f"entered by hand on {DAY} from {SOURCE}" in text for text in after[target].footnotes)
+        assert any(f"answer of {DAY}: entered by hand from {SOURCE}" in text for text in after[target].footnotes)
     assert "one seed" in after["table7/pyconvsegnet152/test_miou"].reason
     assert {target for target in after if after[target] != before[target]} == {
         f"table7/pyconvsegnet152/test_{column}" for column in ("miou", "pixel_acc", "score")

@@ -19,8 +19,11 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from experiments.protocols import TEST_SERVER
+from experiments.recipes import ade20k
 from experiments.table7_state_of_the_art import STANDARD
+from pyconv.architectures import PYRAMIDS, ResNet, SegNet, Stage
 from pyconv.checkpoints import save_weights
+from pyconv.models import build
 from results.evidence import Evidence
 from slurm import cli as command_line
 from slurm import weights
@@ -232,3 +235,15 @@ def test_what_does_not_fit_together_is_wrong_usage(tmp_path: Path) -> None:
     assert cli("eval", TARGET, "--checkpoint", file, *both).exit_code == 2
     found = cli("eval", "table6/resnet50", "--predict-test", tmp_path / "out", "--checkpoint", file)
     assert (found.exit_code, TARGET in found.output.replace("\n", "")) == (2, True)
+
+
+def test_what_a_real_network_predicts_is_taken(tmp_path: Path, ade: Path) -> None:
+    """Without any stand-in: a narrow network, windows of 33 pixels at two scales, photographs down to one pixel."""
+    stages = tuple(Stage(1, 8, 32, stride, PYRAMIDS[1]) for stride in (1, 2, 2, 2))
+    network = SegNet(ResNet("bottleneck", stages, "stem"), "conv3x3")
+    protocol = replace(TEST_SERVER, crop=33, resize=40, scales=(0.5, 1.0))
+    found = make(build(network, seed=1), ade20k(network), protocol, WEIGHTS, ade, tmp_path / "out")
+    with zipfile.ZipFile(tmp_path / "out" / ZIP) as archive:
+        assert archive.namelist() == [f"{stem}.png" for stem in PHOTOGRAPHS]
+    assert found.sent["images"] == len(PHOTOGRAPHS)
+    assert read_submission(tmp_path / "out" / MANIFEST).is_of(ade20k(network), protocol)
