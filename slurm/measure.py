@@ -180,11 +180,11 @@ def test(
     origin: Origin,
     model: nn.Module,
     about: Mapping[str, Any],
-    predictions: Path | None,
+    predictions: Path,
 ) -> Record | None:
     """The record of one test of `model`, whose weights come from `origin`, on rank 0.
 
-    `predictions`: the folder for what the network predicts, of tasks that can keep it; None keeps nothing.
+    `predictions`: the folder for what the network predicts, of tasks that can keep it.
     """
     started = time.perf_counter()
     task = _task(job)

@@ -73,7 +73,11 @@ def state(table: Table, row: Row, evidence: Evidence, seed: int | None = None) -
         return "quoted"
     experiment, needed = seeded(row.experiment, seed), protocols(table, row)
     if not needed:
-        return "external" if any(column.external for column in table.columns) else "counts only"
+        servers = [p for column in table.columns if column.external and (p := table.protocol(row, column))]
+        answers = [answer for protocol in servers for answer in evidence.answers(experiment, protocol)]
+        if any(answer.released or answer.seed == experiment.seed for answer in answers):
+            return "recorded"
+        return "external" if servers else "counts only"
     done = sum(evidence.measurement(experiment, protocol) is not None for protocol in needed)
     if 0 < done < len(needed):
         return f"{done} of {len(needed)} recorded"

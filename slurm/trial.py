@@ -14,7 +14,7 @@ from pyconv.checkpoints import Released, load_released
 from pyconv.models import build
 from results.records import AlreadyRecorded, Record, released_path, write
 from slurm.distributed import seat
-from slurm.job import Job, recorded
+from slurm.job import Job, predictions_folder, recorded
 from slurm.measure import Origin, provenance_of, test
 
 UNKNOWN = "The weights were read from a file and not trained here: how they were trained is not known."
@@ -42,7 +42,8 @@ def tested(job: Job, file: Path, model: nn.Module, weights: Released) -> dict[Pa
         path = released_path(job.records, job.experiment, protocol, weights.sha256)
         record = recorded(path, protocol)
         if record is None:
-            record = test(job, place, protocol, origin, model, about, predictions=None)
+            kept = released_path(job.runs, job.experiment, protocol, weights.sha256).parent
+            record = test(job, place, protocol, origin, model, about, predictions_folder(kept, protocol))
             assert record is not None, "a single rank is rank 0"
             record = _kept(record, path, protocol)
         records[path] = record

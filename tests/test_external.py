@@ -24,6 +24,7 @@ from results.records import RecordError, encode, parse, read, write
 from results.report import EXPORTS, FORMATS, render
 from results.scores import answer_path
 from slurm import cli as command_line
+from slurm.selection import state
 
 TABLE7 = TABLES[7]
 PRINTED = {"miou": 37.75, "pixel_acc": 73.61}  # of the paper's Table 7; its score there is 55.68
@@ -226,3 +227,12 @@ def test_the_other_training_has_cells_of_its_own(tmp_path: Path) -> None:
     found = cells(tmp_path)
     assert found["table7/pyconvsegnet152-trainval/test_score"].verdict == "MATCH"
     assert found["table7/pyconvsegnet152/test_score"].verdict == "EXTERNAL"
+
+
+def test_a_row_that_only_a_server_measures_is_recorded_once_its_answer_is_entered(tmp_path: Path) -> None:
+    table, row = TABLE7, TABLE7.row("pyconvsegnet152-trainval")
+    assert state(table, row, Evidence.load(tmp_path)) == "external"
+    record = entry(TRAIN_VAL, TEST_SERVER, PRINTED, DAY, SOURCE)
+    write(record, answer_path(tmp_path, TRAIN_VAL, TEST_SERVER, record))
+    assert state(table, row, Evidence.load(tmp_path)) == "recorded"
+    assert state(table, row, Evidence.load(tmp_path), seed=1) == "external"

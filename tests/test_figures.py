@@ -183,6 +183,21 @@ def test_a_figure_is_drawn_from_stored_predictions_and_says_what_is_in_it(tmp_pa
     assert accuracies == pytest.approx(dict.fromkeys(about["photographs"], 100 * right / labelled))
 
 
+def test_predictions_of_weights_from_a_file_are_drawn_where_there_was_no_training(tmp_path: Path, ade: Path) -> None:
+    runs = tmp_path / "runs"
+    predict(runs, 10)
+    (_, shown, *_) = COLUMNS[10]
+    own = folder_of(runs, shown.experiment, shown.protocol)
+    released = own.parents[2] / "released-0a1b2c3d" / own.parent.name / own.name
+    released.parent.mkdir(parents=True)
+    own.rename(released)
+    assert drawn(tmp_path, ade).exit_code == 0
+    networks = json.loads((tmp_path / "out" / "figure10.json").read_text())["networks"]
+    folders = {one["target"]: one["folder"].split("/")[1] for one in networks}
+    assert folders[shown.target] == "released-0a1b2c3d"
+    assert set(folders.values()) == {"released-0a1b2c3d", "seed-0"}
+
+
 def test_missing_predictions_are_told_and_the_other_figure_is_written(tmp_path: Path, ade: Path) -> None:
     predict(tmp_path / "runs", 10)
     missing = COLUMNS[11][1]

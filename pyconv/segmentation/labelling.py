@@ -115,7 +115,7 @@ class Labeller:
 
 
 class _Map:
-    """One scale: `pixels` (3, H, W), normalised, around them 0, the mean colour; probabilities in `sum` (H, W, classes)."""
+    """One scale: `pixels` (3, H, W), normalised, 0 (the mean colour) around; `sum` of probabilities (H, W, classes)."""
 
     def __init__(self, layout: Layout, classes: int, device: torch.device) -> None:
         self.layout = layout

@@ -101,7 +101,10 @@ def _scenes(columns: Sequence[Pictured], asked: Asked) -> Scenes:
 
 
 def _folder(one: Pictured, runs: Path) -> Path:
-    return predictions_folder(run_folder(runs, one.experiment), one.protocol)
+    """The predictions of the training; where there are none, of weights from a file (`pyconv eval`)."""
+    own = predictions_folder(run_folder(runs, one.experiment), one.protocol)
+    files = sorted(own.parents[2].glob(f"released-*/{own.parent.name}/{own.name}"))
+    return next((folder for folder in (own, *files) if any(folder.glob("*.png"))), own)
 
 
 def _remedy(columns: Sequence[Pictured], asked: Asked) -> str:
