@@ -106,9 +106,14 @@ def drawn(*shape: int, seed: int = 0) -> Tensor:
 
 def batch_of(images: int, labelled: float = 0.7) -> tuple[Tensor, Tensor]:
     rng = np.random.default_rng(1)
-    labels = rng.integers(0, 4, (images, 5, 6))
+    labels = rng.integers(0, 4, (images, 5, 6), dtype=np.uint8)
     labels[rng.random(labels.shape) > labelled] = IGNORE
-    return torch.tensor(rng.uniform(0, 255, (images, 3, 5, 6)), dtype=torch.float32), torch.tensor(labels)
+    colours = rng.uniform(0, 255, (images, 3, 5, 6)).astype(np.float32)
+    batch = ade20k.collate([(torch.tensor(c), torch.tensor(n)) for c, n in zip(colours, labels, strict=True)])
+    assert (batch[0].dtype, batch[1].dtype) == (torch.float32, torch.int64)
+    assert batch[0].is_contiguous(memory_format=torch.channels_last)
+    assert np.array_equal(batch[0].numpy(), colours)
+    return batch
 
 
 def test_the_loss_is_that_of_labelled_pixels_one_by_one() -> None:
@@ -147,8 +152,7 @@ def test_photographs_without_labels_have_no_loss_and_no_gradient() -> None:
 def test_the_loss_of_bfloat16_logits_is_computed_in_float32() -> None:
     images, labels = batch_of(2)
     logits = drawn(2, 4, 5, 6).bfloat16()
-    with torch.autocast("cpu", torch.bfloat16):
-        found = ade20k.loss(Given(out=logits), (images, labels), replace(RECIPE, auxiliary_weight=0), START)
+    found = ade20k.loss(Given(out=logits), (images, labels), replace(RECIPE, auxiliary_weight=0), START)
     assert found.mean.dtype == torch.float32
     exact = ade20k.loss(Given(out=logits.double()), (images, labels), replace(RECIPE, auxiliary_weight=0), START)
     assert float(found.mean.detach()) == pytest.approx(float(exact.mean.detach()), rel=1e-6)
