@@ -82,9 +82,12 @@ def train(
     with process_settings(recipe, execution):
         run = _Run(network, recipe, seed, Path(data_root), Path(run_dir), init_state, execution)
         run.listen(on_epoch, on_step, should_stop, held)
-        while run.progress.epoch < recipe.epochs:
-            run.train_epoch()
-        return run.finish()
+        try:
+            while run.progress.epoch < recipe.epochs:
+                run.train_epoch()
+            return run.finish()
+        finally:
+            del run.loaded  # of readers that the collector of cycles ends, each is waited for: five seconds
 
 
 class _Run:
@@ -171,12 +174,10 @@ class _Run:
         if self.world.rank == 0:
             digest = checkpoints.save_weights(path, self.optimisation.model.state_dict(), self.key)
         digest = ranks.from_first(digest)
-        progress = self.progress
-        best_epoch = progress.best_epoch(*self.task.SELECTED_BY)
+        at = self.progress
+        best_epoch = at.best_epoch(*self.task.SELECTED_BY)
         best = None if best_epoch is None else self.run_dir / BEST
-        return Trained(
-            path, digest, best, best_epoch, progress.history, progress.timings, progress.data, self.deviations
-        )
+        return Trained(path, digest, best, best_epoch, at.history, at.timings, at.data, self.deviations)
 
     def _step(self, micro_batches: list[MicroBatch]) -> None:
         epoch, step, steps = self.progress.epoch, self.progress.step, self.batches.steps

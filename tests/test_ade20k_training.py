@@ -6,6 +6,7 @@ Photographs of 12 training and 5 validation scenes of coloured rectangles, in AD
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from multiprocessing import active_children
 from pathlib import Path
 from typing import Any, Literal
 
@@ -80,7 +81,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(root: Path, folder: Path, recipe: Recipe = RECIPE, network: SegNet = TINY, **options: Any) -> Trained:
-    return train(network, recipe, seed=5, data_root=root, run_dir=folder, execution=CPU, **options)
+    return train(network, recipe, seed=5, data_root=root, run_dir=folder, **{"execution": CPU, **options})
 
 
 def measured(trained: Trained) -> list[dict[str, float]]:
@@ -229,10 +230,14 @@ def test_interrupted_anywhere_and_resumed_gives_the_same_bits(
     assert interruptions >= 5
 
 
-def test_workers_change_nothing(root: Path, tmp_path: Path) -> None:
-    recipe = replace(RECIPE, epochs=1)
-    helped = train(TINY, recipe, seed=5, data_root=root, run_dir=tmp_path / "b", execution=replace(CPU, workers=2))
-    assert helped.sha256 == run(root, tmp_path / "a", recipe).sha256
+def test_workers_change_nothing_and_go_when_the_run_ends(root: Path, tmp_path: Path) -> None:
+    recipe, helped = replace(RECIPE, epochs=1), replace(CPU, workers=2)
+    with pytest.raises(Interrupted, match="after step 1 of 2"):
+        run(root, tmp_path / "b", recipe, execution=helped, should_stop=stop_after(1))
+    assert not active_children()
+    trained = run(root, tmp_path / "b", recipe, execution=helped)
+    assert not active_children()
+    assert trained.sha256 == run(root, tmp_path / "a", recipe).sha256
 
 
 @pytest.mark.parametrize("output_stride", [8, 16])
