@@ -8,7 +8,7 @@ from typing import Any
 
 from experiments.spec import ArchitectureTable, Table
 from results import junit
-from results.compliance import Check, Status, check
+from results.compliance import Check, Status
 from results.evidence import Evidence
 from results.records import Record
 
@@ -89,7 +89,8 @@ def audit(tables: Iterable[Table | ArchitectureTable], evidence: Evidence) -> Au
             for target, record in _recorded(table, evidence):
                 found.setdefault(evidence.place(record), (record, []))[1].append(target)
     records = tuple(
-        Audited(place, tuple(dict.fromkeys(targets)), check(record)) for place, (record, targets) in found.items()
+        Audited(place, tuple(dict.fromkeys(targets)), evidence.check(record))
+        for place, (record, targets) in found.items()
     )
     return Audit(records, evidence.problems, perf_counter() - start)
 

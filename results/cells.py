@@ -13,7 +13,6 @@ from experiments import tables
 from experiments.columns import FLOPS, PAPER_CONVENTION, PARAMS
 from experiments.spec import ArchitectureTable, Column, Experiment, Protocol, Published, Row, Table
 from results.cell import MARK, Cell
-from results.compliance import check
 from results.deviations import footnote, known, notes
 from results.evidence import Evidence
 from results.noise import Spread, evaluation_se, values_of
@@ -192,7 +191,7 @@ def _measured(cell: Cell, experiment: Experiment, protocol: Protocol | None, evi
         se=evaluation_se(records, cell.column),
         records=tuple(evidence.place(record) for record in records),
     )
-    cell = _marked(cell, records)
+    cell = _marked(cell, records, evidence)
     if cell.mini:
         return replace(cell, reason=MINI)
     if not isinstance(cell.published, (int, float)):
@@ -210,9 +209,9 @@ def _from_file(cell: Cell, record: Record, shown: Sequence[Record]) -> str:
     return f"Released weights, not trained here, give {value} {cell.column.unit}: {about}."
 
 
-def _marked(cell: Cell, records: Sequence[Record]) -> Cell:
+def _marked(cell: Cell, records: Sequence[Record], evidence: Evidence) -> Cell:
     """The cell with what its records say against their protocol (`results.compliance`), as a footnote too."""
-    against = [(record, check(record).against) for record in records]
+    against = [(record, evidence.check(record).against) for record in records]
     departures = tuple(f"{_run(record)}: {'; '.join(texts)}" for record, texts in against if texts)
     footnotes = tuple(f"{MARK} Off its protocol: {text}." for text in departures)
     return replace(cell, departures=departures, footnotes=(*cell.footnotes, *footnotes))

@@ -6,7 +6,7 @@ is one run, with its evaluation noise and the spread assumed for a re-run; a mea
 have none.
 
 Two measured error rates whose records say which of the same images were right are compared in pairs: in the place of
-both evaluations stands McNemar's standard error of the difference (`results.paired.difference_se`), beside the spread
+both evaluations stands McNemar's standard error of the difference (`results.sides`), beside the spread
 over seeds of both. The images are shared, so what is hard for both cancels; seeds are not, so their spread stays: a
 sentence is about two methods, not about two checkpoints. Where both cells are one training tested at two crops that
 spread counts too, on the safe side.
@@ -31,7 +31,6 @@ from results.cell import Cell
 from results.evidence import Evidence
 from results.holm import levels
 from results.noise import LEVEL, Noise, of_published
-from results.paired import difference_se
 from results.verdict import Verdict
 
 EXACT = Noise()
@@ -154,8 +153,7 @@ class Page:
         if not ours.records or not theirs.records:
             return None
         try:
-            left_side, right_side = ([self._evidence.records[name] for name in cell.records] for cell in (ours, theirs))
-            se = difference_se(left_side, right_side, ours.column.metric)
+            se = self._evidence.sides.difference_se(ours.records, theirs.records, ours.column.metric)
         except (KeyError, ValueError):  # the cell shows something else than runs, or they cannot be paired
             return None
         return Noise(normal=se) + (ours.seed_noise or EXACT) + (theirs.seed_noise or EXACT)

@@ -10,13 +10,17 @@ all others are B. After its warm-up a schedule is monotone, so a stretch of one 
 are.
 """
 
-from collections.abc import Iterator
+import marshal
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import ceil, isclose
+from operator import itemgetter
 from typing import Any, Literal
 
 from experiments import restore
 from pyconv.recipe import CocoAugment, Recipe
+from results.digests import content_of
 from results.records import Record
 
 Status = Literal["kept", "departs", "not checkable", "not trained here"]
@@ -29,8 +33,10 @@ SEEN = {
     "norm_batch": "images in one batch norm",
     "input": "training input",
 }
+_TOLD = ("epoch", *SEEN, "lrs")  # what an entry must say to be judged
 # What makes an epoch the best one: 1 the lowest value, -1 the highest.
 SELECTED_BY = {"top1_err": 1, "miou": -1}
+_RECIPES, _LOGS = 1024, 32  # are remembered: of some kilobytes, and of megabytes where every step has its own rate
 SAME = 1e-12  # relative: the learning rate is a product of floats
 
 
@@ -95,8 +101,9 @@ def check(record: Record) -> Check:
 
 def _training(record: Record) -> Iterator[Departure | str]:
     """What the log says against the recipe; a text is what it does not say."""
+    content = content_of(record.experiment.get("recipe"))
     try:
-        recipe = restore.recipe(record.experiment.get("recipe"))
+        recipe = _recipe(content)
     except ValueError as error:
         yield f"the recipe is of another version of the specs ({error})"
         return
@@ -112,11 +119,30 @@ def _training(record: Record) -> Iterator[Departure | str]:
         yield f"the record has no manifest of the training split {recipe.split}"
         return
     try:
-        wanted = _wanted(recipe, split["samples"])
+        yield from _log(content, split["samples"], record.history)
     except ValueError as error:
         yield str(error)
-        return
-    yield from _epochs(recipe, wanted, record.history)
+
+
+@lru_cache(_RECIPES)
+def _recipe(content: bytes) -> Recipe:
+    """The recipe with this `results.digests.content_of`. Raises ValueError as `restore.recipe` does."""
+    return restore.recipe(marshal.loads(content))
+
+
+def _log(recipe: bytes, samples: int, history: list[dict[str, Any]]) -> Iterable[Departure | str]:
+    """What the steps of every epoch were. Logs that say the same of them, as those of seeds do, are looked at once."""
+    try:
+        told = list(map(itemgetter(*_TOLD), history))
+    except KeyError:  # an older log, which does not say everything
+        return tuple(_epochs(_recipe(recipe), samples, history))
+    return _known_log(recipe, samples, content_of(told))
+
+
+@lru_cache(_LOGS)
+def _known_log(recipe: bytes, samples: int, told: bytes) -> tuple[Departure | str, ...]:
+    history = [dict(zip(_TOLD, values, strict=True)) for values in marshal.loads(told)]
+    return tuple(_epochs(_recipe(recipe), samples, history))
 
 
 def _weights(record: Record, recipe: Recipe) -> Iterator[Departure | str]:
@@ -140,10 +166,11 @@ def _best(history: list[dict[str, Any]]) -> int | None:
     return None
 
 
-def _epochs(recipe: Recipe, wanted: dict[str, Any], history: list[dict[str, Any]]) -> Iterator[Departure | str]:
+def _epochs(recipe: Recipe, samples: int, history: list[dict[str, Any]]) -> Iterator[Departure | str]:
     """The steps of every epoch; what departs in the same way in several is told once."""
-    spoken = [entry for entry in history if {*SEEN, "lrs"} <= set(entry)]
-    if unspoken := [entry["epoch"] for entry in history if entry not in spoken]:
+    wanted = _wanted(recipe, samples)
+    spoken = [entry for entry in history if set(_TOLD) <= set(entry)]
+    if unspoken := [entry["epoch"] for entry in history if not set(_TOLD) <= set(entry)]:
         yield f"the log does not say what the steps of {_epoch_words(unspoken)} did"
     if spoken and recipe.batch_norm_batch == 0:
         yield "how many images share a synchronised batch norm leaves no trace on one rank"
@@ -242,6 +269,8 @@ def _epoch_words(epochs: list[int]) -> str:
 
 def _ranges(numbers: list[int]) -> str:
     """In the given order: 1-3, 5."""
+    if numbers and numbers == list(range(numbers[0], numbers[0] + len(numbers))):  # as nearly all are
+        return f"{numbers[0]}-{numbers[-1]}" if len(numbers) > 1 else f"{numbers[0]}"
     runs: list[list[int]] = []
     for number in numbers:
         if runs and number == runs[-1][-1] + 1:

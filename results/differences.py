@@ -7,7 +7,7 @@ se^2 = e^2 + v, p is the level a at which the band reaches the difference:
     d^2 = z_a^2 e^2 + t_{a,nu}^2 v        z_a, t_{a,nu}: two-sided quantiles, normal and Student's
 
 **Evaluation.** Of error rates whose records all say which of the same images were right, e is that of
-`results.paired.difference_se` (McNemar's). Otherwise the tests count as independent: e^2 = se_x^2 + se_y^2, each the
+`results.sides.difference_se` (McNemar's). Otherwise the tests count as independent: e^2 = se_x^2 + se_y^2, each the
 mean of a side's recorded or binomial standard errors. It is not divided by k: the runs of a side see the same images.
 
 **Runs.** With seeds on a side, v = s^2 (1/k_l + 1/k_r), s^2 the pooled variance of nu = k_l + k_r - 2 degrees of
@@ -34,8 +34,8 @@ from statistics import fmean, variance
 from experiments.spec import Column
 from results.noise import RERUN_SD, Noise, standard_error
 from results.origins import one_line
-from results.paired import difference_se
 from results.records import Record
+from results.sides import difference_se
 
 # Of one mini run, in points, where only one was made: `experiments.mini` states that two seeds differ by up to six
 # points, read as 1.96 standard deviations of a difference of two. Of top-1; taken for top-5 too, where it is wide.

@@ -7,21 +7,26 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from experiments.spec import Experiment, Protocol, digest, digest_resolved, family, fingerprint
+from experiments.spec import Experiment, Protocol, digest, family, fingerprint
 from pyconv.architectures import Network
+from results.compliance import Check, check
+from results.digests import digest_of
+from results.reading import read_each
 from results.records import (
     AnyRecord,
     CountRecord,
     ExternalRecord,
     Record,
     RecordError,
-    candidates,
     default_root,
-    evidence_in,
     identity,
+    places,
     size_text,
-    text_of,
 )
+from results.sides import Sides
+
+MANY = 1000  # files
+_TWICE = "a second record of one measurement; keep the right one of the two folders"
 
 
 @dataclass(frozen=True)
@@ -46,16 +51,18 @@ class Evidence:
         found: dict[str, AnyRecord] = {}
         problems: list[str] = []
         known: set[tuple[str, ...]] = set()
-        with _no_collector():
-            for path in candidates(root):
-                place = path.relative_to(root).as_posix()
-                if (told := place.encode(errors="replace").decode()) != place:
+        there = places(root)
+        with _no_collector(len(there)):
+            for place, read in zip(there, read_each([root / place for place in there]), strict=True):
+                if not place.isascii() and (told := place.encode(errors="replace").decode()) != place:
                     problems.append(f"{told}: the name is not UTF-8 text, no page could show it; rename file or folder")
-                    continue
-                try:
-                    found[place] = _read_evidence(path, known)
-                except RecordError as error:
-                    problems.append(str(error).replace(str(path), place))
+                elif isinstance(read, RecordError):
+                    problems.append(str(read).replace(str(root / place), place))
+                elif (measured := identity(read)) in known:
+                    problems.append(f"{place}: {_TWICE}")
+                else:
+                    known.add(measured)
+                    found[place] = read
         runs = {place: record for place, record in found.items() if isinstance(record, Record)}
         return cls(
             root,
@@ -81,12 +88,12 @@ class Evidence:
         They stand for no seed, so those of the family's other seeds are among them.
         """
         wanted = (family(experiment), digest(protocol))
-        return [r for _, r in sorted(self.released.items()) if (r.family, digest_resolved(r.protocol)) == wanted]
+        return [r for _, r in sorted(self.released.items()) if (r.family, digest_of(r.protocol)) == wanted]
 
     def answers(self, experiment: Experiment, protocol: Protocol) -> list[ExternalRecord]:
         """A test server's answers about this run and those of other seeds, by seed; weights from files come last."""
         wanted = (family(experiment), digest(protocol))
-        found = [r for r in self.external.values() if (r.family, digest_resolved(r.protocol)) == wanted]
+        found = [r for r in self.external.values() if (r.family, digest_of(r.protocol)) == wanted]
         return sorted(found, key=lambda record: (record.released, record.seed, record.run))
 
     def count(self, network: Network, input_size: tuple[int, ...] | None = None) -> CountRecord | None:
@@ -96,6 +103,21 @@ class Evidence:
     def place(self, record: AnyRecord) -> str:
         """The path under `root` of a record of this evidence."""
         return self._places[id(record)]
+
+    def check(self, record: Record) -> Check:
+        """The protocol check of a record of this evidence; it stands in several cells and is checked once."""
+        if id(record) not in self._checks:
+            self._checks[id(record)] = check(record)
+        return self._checks[id(record)]
+
+    @cached_property
+    def sides(self) -> Sides:
+        """The trainings' records as sides of comparisons image by image."""
+        return Sides(self.records)
+
+    @cached_property
+    def _checks(self) -> dict[int, Check]:
+        return {}
 
     @cached_property
     def _places(self) -> dict[int, str]:
@@ -109,7 +131,7 @@ class Evidence:
     def _measurements(self) -> dict[tuple[str, str], list[Record]]:
         groups: dict[tuple[str, str], list[Record]] = {}
         for record in sorted(self.records.values(), key=lambda record: record.seed):
-            groups.setdefault((record.family, digest_resolved(record.protocol)), []).append(record)
+            groups.setdefault((record.family, digest_of(record.protocol)), []).append(record)
         return groups
 
     @cached_property
@@ -117,24 +139,19 @@ class Evidence:
         return {(count.network_digest, size_text(count.input_size)): count for count in self.counts.values()}
 
 
-def _read_evidence(path: Path, known: set[tuple[str, ...]]) -> AnyRecord:
-    """The record at `path`; refuses one that was moved aside, is incomplete, or measures again what is in `known`."""
-    if path.suffix == ".invalid":
-        raise RecordError(f"{path}: was found torn or invalid and moved aside; delete it when it has been looked at")
-    record = evidence_in(text_of(path), path)
-    if (measured := identity(record)) in known:
-        raise RecordError(f"{path}: a second record of one measurement; keep the right one of the two folders")
-    known.add(measured)
-    return record
-
-
 @contextmanager
-def _no_collector() -> Iterator[None]:
-    """Without the collector of cycles, which records have none of: it costs a third of the time of reading many."""
+def _no_collector(files: int) -> Iterator[None]:
+    """Without the collector of cycles, which records have none of: it costs a third of the time of reading many.
+
+    Where many files are read it does not look at what is there again later either: all of it lives as long as the
+    evidence, and each look at millions of objects takes as long as a table.
+    """
     was_on = gc.isenabled()
     gc.disable()
     try:
         yield
+        if files >= MANY:
+            gc.freeze()
     finally:
         if was_on:
             gc.enable()

@@ -6,20 +6,17 @@ two-sided by doubling. `mid_p` counts half of the observed outcome's own probabi
 test is conservative.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from math import comb, sqrt
-from typing import TYPE_CHECKING, Any
 
 from experiments.spec import Column, Row, Table
 from results.evidence import Evidence
 from results.noise import LEVEL, normal_quantile
-from results.outcomes import unpack, wrong
+from results.outcomes import unpack
 from results.records import Record
-
-if TYPE_CHECKING:
-    import numpy as np
+from results.sides import same_images
 
 
 @dataclass(frozen=True)
@@ -79,33 +76,9 @@ def compare(first: Record, second: Record, metric: str = "top1_err") -> Paired:
 
     Raises ValueError saying why two records cannot be paired.
     """
-    n = _same_images(first, second, metric)
+    n = same_images(first, second, metric)
     a, b = (unpack(record.outcomes[metric], n) for record in (first, second))
     return Paired(n, (a & ~b).bit_count(), (b & ~a).bit_count())
-
-
-def difference_se(left: Sequence[Record], right: Sequence[Record], metric: str) -> float:
-    """Standard error, in points, of the mean error of the records `left` minus that of `right`, on the same n images.
-
-    With d_i the share of the records on the left that get image i wrong minus that share on the right,
-
-        se = sqrt((mean(d^2) - mean(d)^2) / n)
-
-    With one record a side it is `Paired.se`. Raises ValueError as `compare` does.
-    """
-    records = [*left, *right]
-    n = min(_same_images(records[0], other, metric) for other in records)
-    difference = mean_wrong(left, metric) - mean_wrong(right, metric)
-    return 100 * float(difference.std()) / sqrt(n)
-
-
-def mean_wrong(records: Sequence[Record], metric: str) -> "np.ndarray":
-    """The share of `records` that get each image wrong, float64 of shape (n,); they must say which."""
-    n = records[0].metrics[metric].n
-    total = wrong(records[0].outcomes[metric], n).astype(float)
-    for record in records[1:]:
-        total += wrong(record.outcomes[metric], n)
-    return total / len(records)
 
 
 def with_baseline(table: Table, row: Row, evidence: Evidence) -> Iterator[tuple[str, str, int, Paired | str]]:
@@ -131,37 +104,3 @@ def _paired(first: Record, second: Record, column: Column) -> Paired | str:
         return compare(first, second, column.metric)
     except ValueError as error:
         return str(error)
-
-
-def _same_images(first: Record, second: Record, metric: str) -> int:
-    """How many images both records were tested on; ValueError where they are not the same or not told one by one."""
-    for record in (first, second):
-        if metric not in record.outcomes:
-            raise ValueError(
-                f"{_told(record)} does not say which images were right by {metric}; test again to record it"
-            )
-    if (names := (first.data["name"], second.data["name"]))[0] != names[1]:
-        raise ValueError(f"{_told(first)} was tested on {names[0]}, {_told(second)} on {names[1]}: use the same data")
-    ours, theirs = _tested(first), _tested(second)
-    if ours["sha256"] != theirs["sha256"]:
-        raise ValueError(
-            f"{_told(first)} and {_told(second)} were tested on different images (manifests {ours['sha256'][:12]} and "
-            f"{theirs['sha256'][:12]}): use the same split of the same copy"
-        )
-    n = first.metrics[metric].n
-    if n != second.metrics[metric].n:
-        raise ValueError(f"{_told(first)} counted {n} images, {_told(second)} {second.metrics[metric].n}: test again")
-    return n
-
-
-def _tested(record: Record) -> dict[str, Any]:
-    """The manifest of the split that `record` was tested on."""
-    split = record.protocol["split"]
-    if split not in record.data["splits"]:
-        raise ValueError(f"{_told(record)} has no manifest of {split}, on which it was tested: test again")
-    manifest: dict[str, Any] = record.data["splits"][split]
-    return manifest
-
-
-def _told(record: Record) -> str:
-    return f"{record.name} (seed {record.seed}, {record.protocol['key']})"

@@ -1,7 +1,7 @@
 """Every row of a table against its first one, on the same images: the paper's comparisons, sharper than its numbers.
 
 With a record on either side that says which images were right, the difference of two error rates over k and l seeds has
-McNemar's standard error in the place of two binomial ones (`results.paired.difference_se`) and the spread of both means
+McNemar's standard error in the place of two binomial ones (`results.sides`) and the spread of both means
 over seeds (`results.noise.of_seeds`, pooled). All pairs of a table are one family, tested together at 5% by Holm's
 rule. A pair tested alone, of networks that differ on every tenth of 50,000 images, shows half a point in 57% of cases
 with one seed each (an assumed spread), in over 80% with five, and in over 90% as two given checkpoints.
@@ -16,7 +16,7 @@ from results.cell import Cell
 from results.evidence import Evidence
 from results.holm import adjusted, levels
 from results.noise import LEVEL, Noise
-from results.paired import compare, difference_se
+from results.paired import compare
 
 Word = Literal["better", "worse", "within the noise"]
 TITLE = "Against the first row, image by image"
@@ -114,16 +114,16 @@ def pairs(table: Table, cells: Iterable[Cell], evidence: Evidence) -> list[Pair]
 
 def _found(ours: Cell, theirs: Cell, evidence: Evidence) -> list[_Found]:
     """The pair, or nothing where the records cannot be paired (`pyconv show` says why)."""
-    left, right = ([evidence.records[place] for place in cell.records] for cell in (ours, theirs))
     metric = ours.column.metric
     try:
-        noise = Noise(normal=difference_se(left, right, metric))
+        noise = Noise(normal=evidence.sides.difference_se(ours.records, theirs.records, metric))
     except ValueError:
         return []
     noise += (ours.seed_noise or Noise()) + (theirs.seed_noise or Noise())
     discordant = None
-    if len(left) == len(right) == 1:
-        paired = compare(left[0], right[0], metric)
+    if len(ours.records) == len(theirs.records) == 1:
+        left, right = (evidence.records[cell.records[0]] for cell in (ours, theirs))
+        paired = compare(left, right, metric)
         discordant = (paired.b, paired.c, paired.p)
     return [_Found(ours, theirs, noise, discordant)]
 

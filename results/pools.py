@@ -2,7 +2,8 @@
 
 from collections import defaultdict
 
-from experiments.spec import Column, Experiment, Protocol, digest, digest_resolved
+from experiments.spec import Column, Experiment, Protocol, digest
+from results.digests import digest_of
 from results.evidence import Evidence
 from results.noise import Spread, pooled
 
@@ -16,14 +17,18 @@ class Pools:
 
     def __init__(self, evidence: Evidence) -> None:
         self._seeds: dict[tuple[str, str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+        self._spreads: dict[tuple[str, str, str], Spread | None] = {}
         recipes: dict[str, str] = {}
         for record in evidence.records.values():
-            recipe = recipes.setdefault(record.family, digest_resolved(record.experiment["recipe"]))
-            protocol = digest_resolved(record.protocol)
+            recipe = recipes.setdefault(record.family, digest_of(record.experiment["recipe"]))
+            protocol = digest_of(record.protocol)
             for name, metric in record.metrics.items():
                 self._seeds[recipe, protocol, name][record.family].append(metric.value)
 
     def of(self, experiment: Experiment, protocol: Protocol, column: Column) -> Spread | None:
         """The spread of `column.metric` in the printed unit; None where no network has two seeds."""
-        found = pooled(self._seeds[digest(experiment.recipe), digest(protocol), column.metric].values())
+        key = digest(experiment.recipe), digest(protocol), column.metric
+        if key not in self._spreads:
+            self._spreads[key] = pooled(self._seeds[key].values())
+        found = self._spreads[key]
         return None if found is None else Spread(found.sd / column.scale, found.degrees)

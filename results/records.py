@@ -11,17 +11,14 @@ overwriting, so the first of several writers wins. Files that are torn, tampered
 """
 
 import json
-import os
-import re
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from experiments.spec import Experiment, Protocol, digest, digest_resolved, family
-from pyconv.architectures import Network
+from results.digests import digest_of
 from results.external import EXTERNAL_SCHEMA, ExternalRecord, check_external
-from results.files import AlreadyRecorded, safe_name, write_once
+from results.files import AlreadyRecorded, write_once
+from results.paths import candidates, count_path, default_root, places, record_path, released_path, size_text
 from results.validation import RecordError, check_count, check_record
 
 __all__ = [
@@ -37,9 +34,13 @@ __all__ = [
     "default_root",
     "evidence_in",
     "identity",
+    "places",
+    "plain",
     "read",
     "record_path",
     "released_path",
+    "restored",
+    "size_text",
     "write",
     "write_text",
 ]
@@ -130,34 +131,7 @@ class CountRecord:
 AnyRecord = Record | CountRecord | ExternalRecord
 # Kind -> the schema that this program writes.
 _SCHEMAS = {Record.kind: RECORD_SCHEMA, CountRecord.kind: COUNT_SCHEMA, ExternalRecord.kind: EXTERNAL_SCHEMA}
-
-
-def default_root() -> Path:
-    """`results/records` of this checkout, or the folder that PYCONV_RECORDS names."""
-    return Path(os.environ.get("PYCONV_RECORDS") or Path(__file__).parent / "records")
-
-
-def record_path(root: Path, experiment: Experiment, protocol: Protocol) -> Path:
-    """Where the record of `experiment` under `protocol` belongs; a folder of its family is used whatever the label."""
-    if not re.fullmatch(r"[A-Za-z0-9._-]+", protocol.key) or protocol.key.startswith("."):
-        raise ValueError(f"protocol key {protocol.key!r} is a file name: use letters, digits, '.', '_' and '-'")
-    folder = root / f"{safe_name(experiment.name)}-{family(experiment)}"
-    if not folder.exists():
-        folder = next(iter(sorted(root.glob(f"*-{family(experiment)}"))), folder)
-    return folder / f"seed-{experiment.seed}" / f"{protocol.key}.json"
-
-
-def released_path(root: Path, experiment: Experiment, protocol: Protocol, sha256: str) -> Path:
-    """Where the record of weights from a file belongs: beside the seeds of `experiment`, never among them."""
-    trained = record_path(root, experiment, protocol)
-    return trained.parents[1] / f"released-{sha256[:8]}" / trained.name
-
-
-def count_path(root: Path, network: Network, input_size: tuple[int, ...]) -> Path:
-    """Where the counts of `network` at `input_size` ((C, H, W) or (C, T, H, W)) belong, whatever the label was."""
-    ending = f"-{digest(network)}-{size_text(input_size)}.json"
-    path = root / "counts" / f"{safe_name(network.name)}{ending}"
-    return path if path.exists() else next(iter(sorted(path.parent.glob(f"*{ending}"))), path)
+_CHECKS = {Record.kind: check_record, CountRecord.kind: check_count, ExternalRecord.kind: check_external}
 
 
 def write(record: AnyRecord, path: Path) -> Path:
@@ -185,7 +159,7 @@ def read(path: Path) -> AnyRecord:
 def text_of(path: Path) -> str:
     """The text of a file. Raises RecordError where there is none."""
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
         raise RecordError(
             f"{path}: not UTF-8 text ({error.reason} at byte {error.start}): torn or not a record"
@@ -213,19 +187,27 @@ def parse(text: str, path: Path) -> AnyRecord:
         raise RecordError(f"{path}: kind is {kind!r}; valid: {', '.join(_SCHEMAS)}")
     content = _migrated(content, path)
     values = {key: value for key, value in content.items() if key not in ("schema", "kind")}
-    record: AnyRecord
-    if kind == CountRecord.kind:
-        check_count(values, path)
-        record = CountRecord(**values)
-    elif kind == ExternalRecord.kind:
-        check_external(values, path)
-        record = ExternalRecord(**values)
-    else:
-        check_record(values, path)
-        metrics = {key: Metric(**metric) for key, metric in values["metrics"].items()}
-        record = Record(**{**values, "metrics": metrics})
+    _CHECKS[kind](values, path)
+    record = restored(kind, values)
     _check_place(record, path)
     return record
+
+
+def plain(record: AnyRecord) -> dict[str, Any]:
+    """The fields of `record` by name, as JSON has them."""
+    if not isinstance(record, Record):
+        return vars(record)
+    return {**vars(record), "metrics": {key: vars(metric) for key, metric in record.metrics.items()}}
+
+
+def restored(kind: str, values: dict[str, Any]) -> AnyRecord:
+    """The record of a kind with these `plain` fields, which have been checked."""
+    if kind == CountRecord.kind:
+        return CountRecord(**values)
+    if kind == ExternalRecord.kind:
+        return ExternalRecord(**values)
+    metrics = {key: Metric(**metric) for key, metric in values["metrics"].items()}
+    return Record(**{**values, "metrics": metrics})
 
 
 def _migrated(content: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -246,20 +228,14 @@ def _migrated(content: dict[str, Any], path: Path) -> dict[str, Any]:
     return {**content, **{name: {} for name in added}}
 
 
-def candidates(root: Path) -> list[Path]:
-    """The files under `root` that must be records: `.json`, and what `write` moved aside (`.invalid`) to be told."""
-    found = sorted(path for path in root.rglob("*.json*") if path.suffix in (".json", ".invalid"))
-    return [path for path in found if path.suffix == ".invalid" or not path.name.startswith(".")]
-
-
 def identity(record: AnyRecord) -> tuple[str, ...]:
     """What was measured: records of one identity measure one thing, wherever they lie and whatever they found."""
     if isinstance(record, CountRecord):
         return record.network_digest, size_text(record.input_size)
     if isinstance(record, ExternalRecord):
-        return record.kind, record.run, record.fingerprint, digest_resolved(record.protocol)
+        return record.kind, record.run, record.fingerprint, digest_of(record.protocol)
     weights = (str(record.checkpoint["sha256"]),) if record.released else ()
-    return record.fingerprint, digest_resolved(record.protocol), *weights
+    return record.fingerprint, digest_of(record.protocol), *weights
 
 
 def evidence_in(text: str, path: Path) -> AnyRecord:
@@ -309,8 +285,3 @@ def _json(text: str, path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise RecordError(f"{path}: holds a {type(content).__name__}, a record is a JSON object")
     return content
-
-
-def size_text(input_size: Sequence[int]) -> str:
-    """(3, 224, 224) -> "224x224"; clips "16x224x224": the colour channels are always three and left out."""
-    return "x".join(map(str, input_size[1:]))

@@ -5,6 +5,7 @@ Every printer (Markdown, LaTeX, HTML) prints the same sheets, so they cannot dis
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -85,7 +86,11 @@ class Sheet:
 
     def marks(self, cell: Cell) -> tuple[int, ...]:
         """The numbers of the cell's footnotes."""
-        return tuple(self.footnotes.index(text) + 1 for text in cell.footnotes)
+        return tuple(self._numbers[text] for text in cell.footnotes)
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return {text: number for number, text in enumerate(self.footnotes, start=1)}
 
     @property
     def conventions(self) -> list[Cell]:
@@ -99,7 +104,7 @@ def sheet(table: Table | ArchitectureTable, data: "pd.DataFrame", evidence: Evid
     lines = [tuple(cells) for cells in page.itertuples(index=False, name=None)]
     if isinstance(table, ArchitectureTable):
         return _architecture(table, lines, evidence)
-    footnotes: list[str] = []
+    footnotes: dict[str, int] = {}
     rows = [_row(table, key, cells, footnotes) for key, cells in zip(page.index, lines, strict=True)]
     remarks = list(map(footnote, notes(table.name)))
     own = [r.footnote for r in table.rows if r.footnote and _is_marked(r.footnote, r.label)]
@@ -159,16 +164,15 @@ def _headings(table: Table) -> tuple[tuple[Heading, ...], ...]:
     return (*(line for line in lines if any(heading.text for heading in line)), bottom)
 
 
-def _row(table: Table, key: str, cells: tuple[Cell | None, ...], footnotes: list[str]) -> SheetRow:
-    """The row's cells in the order of all columns, its new footnotes appended to those of the page."""
+def _row(table: Table, key: str, cells: tuple[Cell | None, ...], footnotes: dict[str, int]) -> SheetRow:
+    """The row's cells in the order of all columns, its new footnotes numbered behind those of the page."""
     rows = [row for row in table.rows if row.key == key]
     found = {(cell.group, cell.column.key): cell for cell in cells if cell is not None}
     places = [(group, column.key) for group in ([g for g, _ in table.groups] or [""]) for column in table.columns]
     own = [row.footnote for row in rows if row.footnote and not _is_marked(row.footnote, row.label)]
     for text in [*own, *(text for place in places if place in found for text in found[place].footnotes)]:
-        if text not in footnotes:
-            footnotes.append(text)
-    marks = tuple(dict.fromkeys(footnotes.index(text) + 1 for text in own))
+        footnotes.setdefault(text, len(footnotes) + 1)
+    marks = tuple(dict.fromkeys(footnotes[text] for text in own))
     quoted = all(row.experiment is None for row in rows)
     return SheetRow(rows[0].label, marks, tuple(found.get(place) for place in places), quoted)
 

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from experiments.spec import digest_resolved
-from results.checks import LARGEST, RecordError, fields, finite, is_kind, is_object, part, same, short, typed
+from results.checks import RecordError, fields, finite, is_kind, is_object, is_pixels, part, same, short, typed
 from results.classes import check_classes
+from results.digests import content_of, digest, sound
+from results.histories import check_entries, odd_entries
 from results.outcomes import unpack
 
 # Field -> what it must be; a tuple of words means one of them.
@@ -59,19 +61,6 @@ RELEASED_FIELDS = {"sha256": "sha256", "file": "text", "layout": "text", "epochs
 DATA_FIELDS = {"name": "text", "splits": "object"}
 SPLIT_FIELDS = {"samples": "count", "classes": "count", "sha256": "sha256"}
 CODE_FIELDS = {"commit": "text or null", "dirty": "true or false or null", "diff_sha256": "sha256 or null"}
-# Of an epoch's entry in the history; older runs do not say what their steps did.
-EPOCH_FIELDS = {
-    "epoch": "count",
-    "lr": "number",
-    "steps": "count",
-    "samples": "count",
-    "batch": "list",
-    "norm_batch": "count",
-    "input": "list",
-    "lrs": "list",
-    "top1_err": "number",
-    "miou": "number",
-}
 STAGE_FIELDS = {"stage": "text", "output": "list", "blocks": "count", "layers": "list", "shortcut": "list"}
 LAYER_FIELDS: dict[str, dict[str, str]] = {
     "conv": {"kernel": "list", "out": "count", "groups": "count", "stride": "list"},
@@ -86,9 +75,15 @@ LEVEL_FIELDS = {"kernel": "list", "out": "count", "groups": "count"}
 def check_record(values: Mapping[str, Any], where: Path | str) -> None:
     """Refuse the content of a measurement's file unless every field is right and they agree with each other."""
     fields(values, MEASUREMENT_FIELDS, f"{where}: ")
-    odd = [entry for entry in values["history"] if not _is_plain(entry)]
-    finite({**values, "history": odd}, f"{where}: ")
-    _identity(values, where)
+    odd = odd_entries(values["history"])
+    of_any_seed = content_of({**values["experiment"], "seed": 0})
+    looked_at: dict[str, Any] = {"history": odd}
+    if sound(of_any_seed):
+        looked_at["experiment"] = {"seed": values["experiment"].get("seed")}
+    if sound(content_of(values["protocol"])):
+        looked_at["protocol"] = {}
+    finite({**values, **looked_at}, f"{where}: ")
+    _identity(values, of_any_seed, where)
     if not values["metrics"]:
         raise RecordError(f"{where}: metrics is empty; a measurement has at least one")
     for key, metric in values["metrics"].items():
@@ -97,7 +92,7 @@ def check_record(values: Mapping[str, Any], where: Path | str) -> None:
     if values["per_class"]:
         check_classes(values["per_class"], values["metrics"], where)
     if "input" in values["observed"]:
-        _pixels(values["observed"]["input"], f"{where}: observed.input")
+        is_pixels(values["observed"]["input"], f"{where}: observed.input")
     part(values, "complexity", COMPLEXITY_FIELDS, where)
     _counts(values["complexity"]["flops"], f"{where}: complexity.flops")
     _checkpoint(values, where)
@@ -107,9 +102,7 @@ def check_record(values: Mapping[str, Any], where: Path | str) -> None:
     part(values, "code", CODE_FIELDS, where)
     for key, seconds in values["timings"].items():
         typed(seconds, "number", f"{where}: timings.{key}")
-    for epoch in odd:
-        typed(epoch, "object", f"{where}: history")
-        _epoch(epoch, f"{where}: history.")
+    check_entries(odd, where)
     for sentence in values["deviations"]:
         typed(sentence, "text", f"{where}: deviations")
 
@@ -151,11 +144,14 @@ def _sizes(values: Mapping[str, Any], keys: tuple[str, ...], where: str) -> None
             raise RecordError(f"{where}.{key} is {short(values[key])}; a list of whole numbers is right")
 
 
-def _identity(values: Mapping[str, Any], where: Path | str) -> None:
-    """Fingerprint, family, seed, protocol and sample count must be those of the specs stored inside."""
+def _identity(values: Mapping[str, Any], of_any_seed: bytes, where: Path | str) -> None:
+    """Fingerprint, family, seed, protocol and sample count must be those of the specs stored inside.
+
+    `of_any_seed`: `content_of` the experiment with the seed 0.
+    """
     spec, protocol = values["experiment"], values["protocol"]
     same("fingerprint", values["fingerprint"], digest_resolved(spec), where)
-    same("family", values["family"], digest_resolved({**spec, "seed": 0}), where)
+    same("family", values["family"], digest(of_any_seed), where)
     same("seed", values["seed"], spec.get("seed"), where)
     typed(protocol.get("key"), "text", f"{where}: protocol.key")
     if protocol.get("samples") is not None:
@@ -202,56 +198,6 @@ def _outcomes(values: Mapping[str, Any], where: Path | str) -> None:
             raise RecordError(f"{here} has {wrong} wrong of {n}, which is {100 * wrong / n} %; the metric is {value}")
     if {"top1_err", "top5_err"} <= right.keys() and right["top1_err"] & ~right["top5_err"]:
         raise RecordError(f"{where}: outcomes.top5_err is wrong where outcomes.top1_err is right; the first is in five")
-
-
-def _pixels(size: object, where: str) -> None:
-    if not (isinstance(size, list) and len(size) == 2 and all(is_kind(side, "count") and side > 0 for side in size)):
-        raise RecordError(f"{where} is {short(size)}; [height, width] in whole pixels is right")
-
-
-def _epoch(entry: Mapping[str, Any], where: str) -> None:
-    """What an entry of the history says, it says in the form that `pyconv.progress` gives it."""
-    fields(entry, {key: kind for key, kind in EPOCH_FIELDS.items() if key in entry}, where, others=True)
-    if "input" in entry:
-        _pixels(entry["input"], f"{where}input")
-    batch = entry.get("batch", [0, 0])
-    if not (len(batch) == 2 and all(is_kind(size, "count") for size in batch)):
-        raise RecordError(f"{where}batch is {short(batch)}; [smallest, largest] in whole images is right")
-    for run in entry.get("lrs", []):
-        if not (
-            isinstance(run, list)
-            and len(run) == 2
-            and is_kind(run[0], "number")
-            and is_kind(run[1], "count")
-            and run[1]
-        ):
-            raise RecordError(f"{where}lrs has {short(run)}; [learning rate, steps] is right")
-
-
-def _is_plain(entry: Any) -> bool:
-    """Whether an entry is right at first sight; checks that name a fault are ten times slower, and runs are long."""
-    if type(entry) is not dict:
-        return False
-    for key, value in entry.items():
-        kind, found = EPOCH_FIELDS.get(key), type(value)
-        if kind is None and not key.isascii():
-            return False
-        if found is int or found is float:
-            if not -LARGEST < value < LARGEST or (kind == "count" and (found is float or value < 0)) or kind == "list":
-                return False
-        elif found is not list or kind != "list":
-            return False
-    pairs = [entry[key] for key in ("input", "batch") if key in entry]
-    whole = all(len(pair) == 2 and all(type(size) is int and 0 < size < LARGEST for size in pair) for pair in pairs)
-    return whole and all(
-        type(run) is list
-        and len(run) == 2
-        and type(run[0]) in (int, float)
-        and -LARGEST < run[0] < LARGEST
-        and type(run[1]) is int
-        and 0 < run[1] < LARGEST
-        for run in entry.get("lrs", [])
-    )
 
 
 def _counts(flops: Mapping[str, Any], where: str) -> None:

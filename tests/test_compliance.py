@@ -487,3 +487,14 @@ def test_options_of_counts_do_not_go_with_protocols(option: list[str], tmp_path:
     assert result.exit_code == 2
     assert "--protocol counts nothing" in result.stderr
     assert call("verify", "table2", "--mini", "--records", tmp_path).exit_code == 2
+
+
+def test_a_log_that_is_changed_in_place_is_looked_at_again() -> None:
+    record = deepcopy(FAITHFUL)
+    assert check(record) == check(FAITHFUL)
+    record.history[4]["lrs"][0][0] = 7.0
+    assert [departure.where for departure in check(record).departures] == ["epoch 5"]
+    record.history[4]["lrs"][0][0] = FAITHFUL.history[4]["lrs"][0][0]
+    record.experiment["recipe"]["batch_size"] = 128
+    assert check(record).status == "departs"
+    assert check(FAITHFUL).status == "kept"

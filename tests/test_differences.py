@@ -14,8 +14,8 @@ from experiments.spec import Column
 from results.differences import MINI_RERUN_SD, Difference, difference, p_value
 from results.holm import adjusted
 from results.noise import RERUN_SD
-from results.paired import difference_se
 from results.records import Metric, Record
+from results.sides import difference_se
 
 TOP1 = Column("top1_err", "top-1", "top1_err", "lower", noise="binomial")
 AP = Column("ap", "AP", "ap", "higher", noise="detection")

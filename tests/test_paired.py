@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom, binomtest
 
-from results.paired import Paired, compare, difference_se
+from results.paired import Paired, compare
 from results.records import Metric, Record
+from results.sides import difference_se
 
 TEN = replace(CROP, samples=10)
 

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from functools import lru_cache
 
 # Commands of every LaTeX since 2020 without a package, with glyphs of the default fonts, in text and in formulas.
 SPECIAL = {
@@ -63,6 +64,7 @@ ACCENTS = {  # combining characters -> their commands in LaTeX's default font en
     "\u0327": "c",
 }
 LIGATURES = re.compile(r"(?<=([',-]))(?=\1)")  # two of them would become a dash or a quotation mark
+NOT_PLAIN = re.compile(rf"[^ -~]|[{re.escape(''.join(SPECIAL))}]")  # not printed as it is
 BY = re.compile(r"(?<![\w.])[1-9]\d*(?:x[1-9]\d*)+(?!\w)", re.ASCII)  # 3x3, 16x224x224
 OPENS = re.compile(r'(?:(?<=[\s(])|^)"(?=\S)')
 
@@ -73,6 +75,7 @@ class Tex(str):
     __slots__ = ()
 
 
+@lru_cache(65_536)
 def escape(text: str) -> Tex:
     """`text` as text: no character of it is a command, an alignment, a comment or the end of a line.
 
@@ -81,14 +84,12 @@ def escape(text: str) -> Tex:
     """
     flat = " ".join(text.split())
     signs = BY.sub(lambda found: found[0].replace("x", "\u00d7"), OPENS.sub("“", flat)).replace('"', "”")
-    return Tex(LIGATURES.sub("{}", "".join(map(_character, signs))))
+    return Tex(LIGATURES.sub("{}", NOT_PLAIN.sub(lambda found: _character(found[0]), signs)))
 
 
 def _character(character: str) -> str:
     if character in SPECIAL:
         return SPECIAL[character]
-    if " " <= character <= "~":
-        return character
     parts = unicodedata.normalize("NFD", character)
     if len(parts) == 2 and parts[1] in ACCENTS and parts[0].isascii() and parts[0].isalpha():
         return rf"\{ACCENTS[parts[1]]}{{{_dotless(parts[0])}}}"

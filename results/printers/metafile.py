@@ -9,7 +9,8 @@ from typing import Any
 from experiments.columns import PAPER_CONVENTION
 from results.gather import Report
 from results.models import Model, Tested, models
-from results.printers.model_index import accuracy, as_yaml
+from results.printers.model_index import accuracy
+from results.printers.yaml_text import as_yaml
 
 COLLECTION = "PyConv"
 PAPER = {

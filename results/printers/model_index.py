@@ -13,6 +13,7 @@ from results.gather import Report
 from results.links import one_folder_down, record_url
 from results.models import Model, Tested, models
 from results.printers.markdown import escape, table
+from results.printers.yaml_text import as_yaml
 
 # Task and data set: the Hub's identifier and a name; of other data sets their own name is both.
 TASKS = {
@@ -48,13 +49,6 @@ def card(model: Model, link: str) -> str:
     """Front matter and text of one card; `link`: what stands before a record's place, "" for no links."""
     index = [{"name": model.name, "results": [_result(model, test, link) for test in model.tests]}]
     return f"---\n{as_yaml({'model-index': index})}---\n\n{_text(model, link)}"
-
-
-def as_yaml(value: Any) -> str:
-    """`value` as block YAML, keys in their order, nothing wrapped."""
-    import yaml
-
-    return str(yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=10_000))
 
 
 def accuracy(cell: Cell) -> float:

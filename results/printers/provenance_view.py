@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from results.cell import Cell
-from results.compliance import check
+from results.compliance import Check
 from results.gather import Report
 from results.printers.class_view import class_facts
 from results.printers.panels import NAMES, POINTS, points
@@ -49,7 +49,7 @@ class _Book:
     def __init__(self, report: Report) -> None:
         self.texts: dict[str, int] = {}
         self.records: list[dict[str, Any]] = []
-        evidence = report.evidence
+        evidence = self._evidence = report.evidence
         self._found: Mapping[str, AnyRecord] = dict(evidence.all())
         self._logs = report.live.log_tails if report.live else {}
         self._numbers: dict[str, int] = {}
@@ -88,7 +88,7 @@ class _Book:
             return {"facts": self._facts(count_facts(record))}
         if isinstance(record, ExternalRecord):
             return {"facts": self._facts(answer_facts(record))}
-        content: dict[str, Any] = {"facts": self._facts(record_facts(record))}
+        content: dict[str, Any] = {"facts": self._facts(record_facts(record, self._evidence.check(record)))}
         if curves := {metric: found for metric, keys in POINTS.items() if (found := _curves(record, keys))}:
             content["curves"] = curves
         if log := self._logs.get(record.fingerprint):
@@ -144,15 +144,15 @@ def _seeds(cell: Cell) -> str:
     return f"{cell.seeds}" if cell.seeds == 1 else f"{cell.seeds}: {', '.join(map(_number, cell.values[:WHOLE]))}"
 
 
-def record_facts(record: Record) -> list[Fact]:
-    """Everything that is needed to judge and repeat a measurement."""
+def record_facts(record: Record, kept: Check) -> list[Fact]:
+    """Everything that is needed to judge and repeat a measurement; `kept`: how it kept to its protocol."""
     weights, training = record.checkpoint, record.checkpoint.get("training")
     facts = [
         ("experiment", f"{record.name}, fingerprint {record.fingerprint}"),
         *((key, _metric(metric)) for key, metric in record.metrics.items()),
         *(class_facts(record.per_class) if record.per_class else ()),
         ("protocol", _listed({key: value for key, value in record.protocol.items() if key != "type"})),
-        ("kept to it", check(record).text),
+        ("kept to it", kept.text),
         ("counted", f"{record.counted_samples:,} samples of {_count(record.expected_samples)} expected"),
         ("data copy", record.data["name"]),
         *((f"data, {split}", _split(content)) for split, content in record.data["splits"].items()),

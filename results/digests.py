@@ -1,0 +1,36 @@
+"""Digests of specs that were resolved before: thousands of records hold the same few, and each is looked at once.
+
+A spec is known again by its content to the byte, never by where it was found: what is remembered of one content is true
+of all that is equal to it.
+"""
+
+import marshal
+from functools import lru_cache
+from typing import Any
+
+from experiments.spec import digest_resolved
+from results.checks import is_sound
+
+_MANY = 4096  # contents are remembered, of a few kilobytes each
+
+
+def content_of(plain: Any) -> bytes:
+    """All of a value that was JSON, in bytes: the same for equal values only; 1, 1.0 and true are three of them."""
+    return marshal.dumps(plain, 2)  # version 2 writes no references to objects
+
+
+def digest_of(plain: Any) -> str:
+    """`experiments.spec.digest_resolved`, remembered."""
+    return digest(content_of(plain))
+
+
+@lru_cache(_MANY)
+def digest(content: bytes) -> str:
+    """`experiments.spec.digest_resolved` of the value that has this `content_of`. ValueError for infinite numbers."""
+    return digest_resolved(marshal.loads(content))
+
+
+@lru_cache(_MANY)
+def sound(content: bytes) -> bool:
+    """`results.checks.is_sound` of the value that has this `content_of`."""
+    return is_sound(marshal.loads(content))
