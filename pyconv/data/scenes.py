@@ -28,14 +28,14 @@ SCENES = {"train": 320, "val": 100, "test": 20}
 """Of the test split there are no label maps, as of ADE20K's."""
 STRIPS = {"train": (0, 2, 4), "val": (1,), "test": (3,)}
 """Each photograph is cut into five upright strips of equal width; a scene looks into strips of its own split."""
-LONG_SIDE = (72, 96)
+LONG_SIDE = (36, 48)  # pixels: 512 stand to 473 as these to a crop of 33
 SHAPE = (0.7, 1.0)  # short side over long side
 QUALITY = 95  # of the JPEGs, with full chroma: libraries differ in the last bits all the same
 
 _PHOTOGRAPH = (427, 640)
-_FRAME = slice(2, 26)  # of a digit's 28 pixels: thickened ink ends there
-_LARGEST = 60  # pixels of a digit's frame
-_OUTLINE = 5  # pixels of the filter that widens ink to its outline
+_HALVED = 2  # the photographs, so that a scene shows more of them
+_LARGEST = 32  # pixels of a digit with its outline
+_OUTLINE = 1  # pixels around the ink
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,10 +116,9 @@ def _class_list(train: np.ndarray, val: np.ndarray) -> str:
 def _photograph(name: str) -> np.ndarray:
     path = packaged("sklearn", "scikit-learn", "datasets", "images", f"{name}.jpg")
     with Image.open(path) as image:
-        pixels = np.array(image.convert("RGB"))
-    if pixels.shape[:2] != _PHOTOGRAPH:
-        raise DataError(f"{path}: expected {_PHOTOGRAPH[0]}x{_PHOTOGRAPH[1]} pixels, got {pixels.shape[:2]}")
-    return pixels
+        if (image.height, image.width) != _PHOTOGRAPH:
+            raise DataError(f"{path}: expected 640x427 pixels, got {image.width}x{image.height}")
+        return np.array(image.convert("RGB").reduce(_HALVED))
 
 
 def _background(random: Random, photographs: list[np.ndarray], split: str) -> Scene:
@@ -168,10 +167,15 @@ def _places(random: Random, height: int, width: int) -> list[tuple[int, int, int
 
 def _draw(scene: Scene, digit: np.ndarray, label: int, top: int, left: int, side: int, *, colour: np.ndarray) -> None:
     """Write a digit in coloured ink with a black outline, its strokes thickened by a pixel to either side."""
-    frame = Image.fromarray(digit).filter(ImageFilter.MaxFilter(3)).crop((_FRAME.start,) * 2 + (_FRAME.stop,) * 2)
-    written = frame.resize((side, side), Image.Resampling.BILINEAR)
+    thick = Image.fromarray(digit).filter(ImageFilter.MaxFilter(3))
+    thick = thick.crop(thick.getbbox())
+    fit = (side - 2 * _OUTLINE) / max(thick.size)
+    width, height = (max(1, round(length * fit)) for length in thick.size)
+    written = Image.new("L", (side, side))
+    place = ((side - width) // 2, (side - height) // 2)
+    written.paste(thick.resize((width, height), Image.Resampling.BILINEAR), place)
     ink = np.asarray(written)
-    outline = np.asarray(written.filter(ImageFilter.MaxFilter(_OUTLINE)))
+    outline = np.asarray(written.filter(ImageFilter.MaxFilter(2 * _OUTLINE + 1)))
     here = (slice(top, top + side), slice(left, left + side))
     under = scene.image[here].astype(np.uint32) * (255 - outline[..., None].astype(np.uint32))
     scene.image[here] = (under + ink[..., None].astype(np.uint32) * colour) // 255
