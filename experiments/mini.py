@@ -1,6 +1,7 @@
-"""The minutes-on-two-cores version of an experiment: the same network and recipe on 5,000 real handwritten digits.
+"""The minutes-on-two-cores version of an experiment: the same network and recipe on real, packaged, small images.
 
-Networks keep their depth, kernels and groups, the code path is the paper's; images, epochs and batches are smaller.
+Classification runs on handwritten digits, scene parsing (`experiments.mini_segmentation`) on digits before photographs,
+starting from the mini version of its backbone. Networks keep their depth, kernels and groups, the code path is the paper's; images, epochs and batches are smaller.
 A step schedule drops at the same fractions of the run, a cosine stays a cosine, CutMix stays CutMix, the learning rates
 of the two recipes stay proportional to their batches. The numbers check the pipeline and say nothing about PyConv: they
 stand in tables of their own, under fingerprints of their own. The constants below were chosen by the error on the very
@@ -9,7 +10,8 @@ digits that are held out, so that error is optimistic, and seeds differ by up to
 
 from dataclasses import replace
 
-from experiments.spec import ArchitectureTable, Column, Experiment, Protocol, Row, Table
+from experiments import mini_segmentation as segmentation
+from experiments.spec import ArchitectureTable, Column, Experiment, Protocol, Published, Row, Table
 from pyconv.architectures import ResNet
 from pyconv.recipe import ImageNetAugment, Recipe
 
@@ -30,22 +32,31 @@ GAMMA = 0.5  # a step schedule's drop
 AREA = (1.0, 1.0)  # of the random crop, so the whole digit: 8% of one is no digit
 FLIP = 0.0  # a mirrored digit is another sign
 
-MINI_TABLES = (2, 3, 4)
-CAVEAT = "Small runs on 28x28 digits: they check the pipeline and say nothing about PyConv or the paper's numbers."
+PACKAGED = (DATA, segmentation.DATA)
+"""The data sets of mini runs; a network of scene parsing needs both, the first one for its backbone."""
+MINI_TABLES = (2, 3, 4, 5, 6, 7)
+_LIMITS = "only classification and scene parsing have a mini version yet"
+_NOTHING = "they check the pipeline and say nothing about PyConv or the paper's numbers."
+CAVEAT = f"Small runs on 28x28 digits: {_NOTHING}"
+SCENES_CAVEAT = f"Small runs on scenes of up to 48 pixels, of digits before two photographs: {_NOTHING}"
 
 
 def mini(experiment: Experiment) -> Experiment:
-    """`experiment` on the digits, small enough for two CPU cores. Raises `ValueError` for other data than imagenet."""
+    """`experiment` small enough for two CPU cores. Raises `ValueError` for data without a mini version."""
+    if experiment.recipe.data == "ade20k":
+        return segmentation.mini_segmentation(experiment, experiment.init and mini(experiment.init))
     if experiment.recipe.data != "imagenet" or not isinstance(experiment.model, ResNet):
-        raise ValueError(f"{experiment.name}: only classification has a mini version yet: {_available()}")
+        raise ValueError(f"{experiment.name}: {_LIMITS}: {_available()}")
     model = replace(experiment.model, num_classes=CLASSES)
     return replace(experiment, model=model, recipe=_recipe(experiment.recipe, _crop(model)))
 
 
 def mini_protocol(protocol: Protocol, crop: int = CROP) -> Protocol:
-    """`protocol` on the held-out digits: its crop scaled like the training `crop`, of the whole digit as there."""
+    """`protocol` on packaged images that are held out; `crop`: a classifier's in training, tested on whole digits."""
+    if protocol.data == "ade20k":
+        return segmentation.mini_sliding(protocol)
     if protocol.data != "imagenet":
-        raise ValueError(f"protocol {protocol.key} tests {protocol.data}; only classification has a mini version yet")
+        raise ValueError(f"protocol {protocol.key} tests {protocol.data}; {_LIMITS}")
     return replace(
         protocol,
         key=f"mini-{protocol.key}",
@@ -60,12 +71,13 @@ def mini_table(table: Table | ArchitectureTable) -> Table:
     """`table` with the mini version of every experiment and nothing published: no number of the paper stands in it."""
     if not isinstance(table, Table) or table.number not in MINI_TABLES or table.mini:
         raise ValueError(f"{table.name} has no mini version: {_available()}")
+    scenes = any(row.experiment and row.experiment.task == "ade20k" for row in table.rows)
     return replace(
         table,
         caption=f"Mini version of Table {table.number}: {table.caption}",
-        columns=tuple(_column(column) for column in table.columns),
+        columns=tuple(_column(column, scenes) for column in table.columns),
         rows=tuple(_row(table, row) for row in table.rows),
-        footnotes=(CAVEAT,),
+        footnotes=(SCENES_CAVEAT if scenes else CAVEAT,),
         mini=True,
     )
 
@@ -103,27 +115,41 @@ def _recipe(recipe: Recipe, crop: int) -> Recipe:
     )
 
 
-def _column(column: Column) -> Column:
+def _column(column: Column, scenes: bool) -> Column:
     if column.protocol is not None:
         protocol = mini_protocol(column.protocol)
         return replace(column, protocol=protocol, group=_group(column, protocol.crop))
+    if scenes:
+        return replace(column, input_size=(3, segmentation.CROP, segmentation.CROP))
     side = _pixels(column.input_size[-1] if column.input_size else FULL_CROP)
     return replace(column, input_size=(3, side, side), group=_group(column, side))
 
 
 def _group(column: Column, side: int) -> str:
     """Table 4's column groups name the size of the test crop."""
-    return f"test crop: {side}x{side}" if column.group else ""
+    return f"test crop: {side}x{side}" if column.group.startswith("test crop") else column.group
 
 
 def _row(table: Table, row: Row) -> Row:
-    blank = replace(row, published=(None,) * len(row.published))
     if row.experiment is None:
-        return blank
-    experiment = mini(row.experiment)
-    assert isinstance(experiment.model, ResNet)  # mini takes no other
-    small = replace(blank, experiment=experiment)
-    crop = _crop(experiment.model)
+        return replace(row, published=(None,) * len(row.published), footnote="")
+    blank = replace(row, published=tuple(map(_unprinted, row.published)), experiment=mini(row.experiment))
+    if row.experiment.task == "ade20k":
+        protocols = tuple((key, mini_protocol(protocol)) for key, protocol in row.protocols)
+        return replace(blank, protocols=protocols, footnote=segmentation.in_small(row.footnote))
+    return _classified(table, row, blank)
+
+
+def _unprinted(published: Published) -> Published:
+    """A number of the paper has no place in a mini table; a dash says that there is nothing to measure."""
+    return "-" if published == "-" else None
+
+
+def _classified(table: Table, row: Row, small: Row) -> Row:
+    """Where a network needs larger images, its protocols and a footnote that says so."""
+    assert small.experiment is not None
+    assert isinstance(small.experiment.model, ResNet)  # mini takes no other
+    crop = _crop(small.experiment.model)
     if crop == CROP:
         return small
     tested = {column.key: table.protocol(row, column) for column in table.columns}

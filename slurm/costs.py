@@ -14,7 +14,7 @@ from math import ceil
 from pathlib import Path
 
 import results
-from experiments import mini
+from experiments import mini, mini_segmentation
 from experiments.spec import Experiment, Protocol
 from pyconv.architectures import Network
 from pyconv.recipe import Recipe, micro_batch_size
@@ -25,8 +25,22 @@ from slurm.profile import Profile
 COUNTS = Path(results.__file__).parent / "records" / "counts"
 PAPER_GPUS = 8
 # Images or videos of an epoch: ILSVRC 2012, ADE20K's release, COCO train2017 with boxes, Kinetics-400 (the paper's).
-TRAINED = {"imagenet": 1_281_167, "ade20k": 20_210, "coco": 117_266, "kinetics": 246_000, mini.DATA: 1_280}
-TESTED = {"imagenet": 50_000, "ade20k": 2_000, "coco": 5_000, "kinetics": 19_800, mini.DATA: mini.HELD_OUT}
+TRAINED = {
+    "imagenet": 1_281_167,
+    "ade20k": 20_210,
+    "coco": 117_266,
+    "kinetics": 246_000,
+    mini.DATA: 1_280,
+    mini_segmentation.DATA: mini_segmentation.TRAINED,
+}
+TESTED = {
+    "imagenet": 50_000,
+    "ade20k": 2_000,
+    "coco": 5_000,
+    "kinetics": 19_800,
+    mini.DATA: mini.HELD_OUT,
+    mini_segmentation.DATA: mini_segmentation.HELD_OUT,
+}
 FORWARD_AND_BACKWARD = 3
 BYTES = 4  # of a parameter
 KEPT_CHECKPOINTS = 2
@@ -118,7 +132,7 @@ def batch(recipe: Recipe, profile: Profile) -> Batch:
         cut -= 1
     rounds = ceil(cut / ranks)
     notes = []
-    if (gpus or ranks) != PAPER_GPUS and recipe.data != mini.DATA:
+    if (gpus or ranks) != PAPER_GPUS and recipe.data not in mini.PACKAGED:
         devices = f"{gpus or ranks} {'GPU' if gpus else 'CPU rank'}{'s' if (gpus or ranks) > 1 else ''}"
         parts = f"{rounds} micro-batch{'es' if rounds > 1 else ''} of {size} on each rank and step"
         kept = f"batch {recipe.batch_size} and lr {recipe.lr:g} stay"

