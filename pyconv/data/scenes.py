@@ -129,7 +129,7 @@ def _background(random: Random, regions: list[np.ndarray]) -> Scene:
     """Sky and leaves with a straight seam of any direction between them; where it misses the scene, one alone."""
     height, width = _size(random)
     windows = [_window(random, region, height, width) for region in regions]
-    angle, offset = 2 * pi * random.random(), (random.random() - 0.5) * min(height, width)
+    angle, offset = 2 * pi * random.random(), (random.random() - 0.5) * 1.25 * max(height, width)
     rows, columns = np.ogrid[:height, :width]
     across = (rows - height / 2) * sin(angle) + (columns - width / 2) * cos(angle)
     second = across > offset
