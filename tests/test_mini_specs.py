@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from experiments import TABLES, paper, tables, trainings
+from experiments import mini_segmentation as segmentation
 from experiments.mini import (
     BATCH,
     CLASSES,
@@ -15,18 +16,23 @@ from experiments.mini import (
     GAMMA,
     HELD_OUT,
     MINI_TABLES,
+    PACKAGED,
     mini,
     mini_protocol,
     mini_table,
 )
-from experiments.protocols import COCO300, CROP224, CROP320, MULTI_SCALE, VIEWS30
+from experiments.protocols import COCO300, CROP224, CROP320, CROP617, MULTI_SCALE, SINGLE_SCALE, TEST_SERVER, VIEWS30
 from experiments.recipes import ade20k, coco, imagenet, imagenet_augmented, kinetics
 from experiments.spec import fingerprint
-from pyconv.architectures import pyconvresnet, pyconvresnet3d, pyconvsegnet, resnet, ssd
+from pyconv import data
+from pyconv.architectures import SegNet, pyconvresnet, pyconvresnet3d, pyconvsegnet, resnet, segnet, ssd
+from pyconv.data import digits, scenes
 
 BIG = imagenet(pyconvresnet(50))
 SMALL = mini(BIG)
 AUGMENTED = mini(imagenet_augmented(pyconvresnet(50)))
+SCENES = ade20k(segnet(pyconvresnet(50), "ppm", 16))
+CLASSIFIED, PARSED = (2, 3, 4), (5, 6, 7)
 
 
 def test_the_network_is_the_same_but_for_its_classes() -> None:
@@ -55,7 +61,7 @@ def test_a_cosine_stays_a_cosine_and_cutmix_stays() -> None:
     assert recipe.batch_size == 4 * SMALL.recipe.batch_size
 
 
-@pytest.mark.parametrize("number", MINI_TABLES)
+@pytest.mark.parametrize("number", CLASSIFIED)
 def test_every_network_takes_its_mini_images(number: int) -> None:
     """Training mode, on the meta device: no stage shrinks to nothing, no block refuses its maps."""
     table = mini_table(TABLES[number])
@@ -83,7 +89,8 @@ def test_no_mini_run_has_a_fingerprint_of_the_paper() -> None:
     everything = set(trainings())
     chosen = [table for table in paper() if table.number in MINI_TABLES]
     small = {fingerprint(mini(experiment)) for experiment in trainings(chosen).values()}
-    assert len(small) == 32  # 30 of Tables 2 and 3, two augmented ones
+    # 30 of Tables 2 and 3, two augmented ones; eight heads, five more backbones, one of both splits
+    assert len(small) == 32 + 8 + 5 + 1
     assert not small & everything
     assert not set(trainings(tables(mini=True))) & everything
     assert set(trainings(map(mini_table, chosen))) == small
@@ -105,9 +112,13 @@ def test_a_mini_table_shows_nothing_published(number: int) -> None:
     assert small.name == f"mini-table{number}"
     assert [row.key for row in small.rows] == [row.key for row in big.rows]
     assert [column.key for column in small.columns] == [column.key for column in big.columns]
-    assert {value for row in small.rows for value in row.published} == {None}
+    assert {value for row in small.rows for value in row.published} <= {None, "-"}
+    for row, printed in zip(small.rows, big.rows, strict=True):  # a dash says that there is nothing to measure
+        dashes = [value == "-" for value in printed.published] if row.experiment else [False] * len(small.columns)
+        assert [value == "-" for value in row.published] == dashes
     assert all(not row.reference for row in small.rows)
-    assert all(column.protocol is None or column.protocol.data == DATA for column in small.columns)
+    protocols = {small.protocol(row, column) for row in small.rows for column in small.columns} - {None}
+    assert {protocol.data for protocol in protocols} == {DATA if number in CLASSIFIED else segmentation.DATA}
     assert "say nothing about PyConv" in small.footnotes[-1]
 
 
@@ -119,23 +130,107 @@ def test_mini_counts_are_of_the_mini_input() -> None:
     assert {column.group for column in small.columns} == {f"test crop: {CROP}x{CROP}", f"test crop: {side}x{side}", ""}
 
 
-@pytest.mark.parametrize("number", [1, 5, 6, 7, 8, 9, 10])
+@pytest.mark.parametrize("experiment", [SCENES, replace(SCENES, seed=3), ade20k(pyconvsegnet(resnet(152)))])
+def test_scene_parsing_keeps_backbone_head_and_stride(experiment) -> None:
+    small = mini(experiment)
+    assert small.model == replace(experiment.model, num_classes=len(scenes.CLASSES))
+    assert small.model.backbone.output_stride == experiment.model.backbone.output_stride
+    assert (small.task, small.seed, small.recipe.data) == ("ade20k", experiment.seed, "scenes")
+    assert small.init == mini(experiment.init)
+    assert small.init.model.num_classes == CLASSES
+    kept = ("schedule", "poly_power", "auxiliary_weight", "batch_norm_batch", "drop_last", "momentum", "weight_decay")
+    for field in (*kept, "nesterov", "decay_norm_and_bias", "precision", "batch_size", "split"):
+        assert getattr(small.recipe, field) == getattr(experiment.recipe, field), field
+    for field in ("rotation", "rotation_prob", "blur_prob", "flip", "ignore_label"):
+        assert getattr(small.recipe.augment, field) == getattr(experiment.recipe.augment, field), field
+
+
+def test_crops_of_scenes_are_of_the_form_that_the_heads_were_written_for() -> None:
+    """8k + 1 pixels: their ends are centres of pixels of stage 4's maps at either stride's multiple of 8."""
+    assert segmentation.FULL_CROP % 8 == segmentation.CROP % 8 == 1
+    assert mini(SCENES).recipe.augment.crop == segmentation.CROP
+
+
+def test_a_longer_training_on_both_splits_stays_longer_on_both() -> None:
+    longer = mini(ade20k(pyconvsegnet(resnet(50)), epochs=120, split="train+val"))
+    usual = mini(ade20k(pyconvsegnet(resnet(50))))
+    assert longer.recipe.epochs / usual.recipe.epochs == pytest.approx(1.2)
+    assert longer.recipe.split == "train+val"
+    assert longer.init == usual.init
+
+
+def test_sliding_windows_scale_with_the_crop() -> None:
+    for big in (SINGLE_SCALE, MULTI_SCALE, CROP617, TEST_SERVER):
+        small = mini_protocol(big)
+        assert small.crop / small.resize == pytest.approx(big.crop / big.resize, abs=0.5 / small.resize)
+        assert small.resize / segmentation.CROP == pytest.approx(big.resize / 473, abs=0.5 / segmentation.CROP)
+        assert (small.scales, small.flip, small.split, small.weights) == (big.scales, big.flip, big.split, big.weights)
+        assert (small.key, small.data) == (f"mini-{big.key}", "scenes")
+    assert mini_protocol(MULTI_SCALE).samples == scenes.SCENES["val"]
+    assert mini_protocol(TEST_SERVER).samples is None
+
+
+@pytest.mark.parametrize("number", PARSED)
+def test_every_segmentation_network_takes_its_crops(number: int) -> None:
+    """Training mode, on the meta device, each kind of network once: heads pool to 9x9 maps of 5x5 and of 3x3."""
+    models = {row.experiment.model for row in mini_table(TABLES[number]).rows if row.experiment}
+    for network in models:
+        assert isinstance(network, SegNet)
+        with torch.device("meta"):
+            outputs = network.build()(torch.empty(segmentation.BATCH, 3, segmentation.CROP, segmentation.CROP))
+        shape = (segmentation.BATCH, len(scenes.CLASSES), segmentation.CROP, segmentation.CROP)
+        assert {name: logits.shape for name, logits in outputs.items()} == {"out": shape, "aux": shape}
+
+
+def test_columns_of_scene_parsing_keep_their_groups_and_count_at_the_small_size() -> None:
+    for number in PARSED:
+        small, big = mini_table(TABLES[number]), TABLES[number]
+        assert [column.group for column in small.columns] == [column.group for column in big.columns]
+        assert small.groups == big.groups
+        side = segmentation.CROP
+        assert {c.input_size for c in small.columns if c.protocol is None} <= {(3, side, side)}
+    assert [column.protocol.key for column in mini_table(TABLES[6]).columns if column.protocol] == [
+        "mini-single-scale",
+        "mini-multi-scale",
+    ] * 2
+
+
+def test_footnotes_of_table7_name_the_sizes_that_are_run() -> None:
+    small = mini_table(TABLES[7])
+    dagger, club = small.row("pyconvsegnet152-617"), small.row("pyconvsegnet152-trainval")
+    assert dagger.footnote == "† Windows of 43x43 instead of 33x33, for inference only."
+    assert dict(dagger.protocols)["miou"].crop == 43
+    epochs, usual = club.experiment.recipe.epochs, small.row("pyconvsegnet152").experiment.recipe.epochs
+    assert f"for {epochs} instead of {usual} epochs" in club.footnote
+    assert all(not row.footnote for row in small.rows if row.experiment is None)
+
+
+def test_the_specs_know_the_packaged_data_as_it_is() -> None:
+    assert data.PACKAGED == PACKAGED
+    assert scenes.SCENES == {"train": segmentation.TRAINED, "val": segmentation.HELD_OUT, "test": 20}
+    assert len(scenes.CLASSES) == segmentation.CLASSES
+    assert digits.CLASSES == CLASSES
+    assert segmentation.TRAINED >= segmentation.BATCH
+
+
+@pytest.mark.parametrize("number", [1, 8, 9, 10])
 def test_other_tables_have_none_yet_and_say_which_do(number: int) -> None:
-    with pytest.raises(ValueError, match=f"table{number} has no mini version: tables with one: table2, table3, table4"):
+    named = ", ".join(f"table{mini}" for mini in MINI_TABLES)
+    with pytest.raises(ValueError, match=f"table{number} has no mini version: tables with one: {named}"):
         mini_table(TABLES[number])
 
 
-@pytest.mark.parametrize(
-    "experiment", [ade20k(pyconvsegnet(resnet(50))), coco(ssd(50)), kinetics(pyconvresnet3d(50)), SMALL]
-)
+@pytest.mark.parametrize("experiment", [coco(ssd(50)), kinetics(pyconvresnet3d(50)), SMALL, mini(SCENES)])
 def test_other_tasks_and_mini_runs_themselves_are_refused(experiment) -> None:
-    with pytest.raises(ValueError, match="only classification has a mini version yet: tables with one: table2"):
+    with pytest.raises(ValueError, match="only classification and scene parsing have a mini version yet: tables with"):
         mini(experiment)
 
 
-@pytest.mark.parametrize("protocol", [MULTI_SCALE, COCO300, VIEWS30, mini_protocol(CROP224)])
+@pytest.mark.parametrize(
+    "protocol", [COCO300, VIEWS30, mini_protocol(CROP224), mini_protocol(MULTI_SCALE)], ids=lambda one: one.key
+)
 def test_other_protocols_are_refused(protocol) -> None:
-    with pytest.raises(ValueError, match="only classification has a mini version yet"):
+    with pytest.raises(ValueError, match="only classification and scene parsing have a mini version yet"):
         mini_protocol(protocol)
 
 
