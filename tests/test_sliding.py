@@ -16,6 +16,7 @@ from pyconv import PYRAMIDS, ResNet, SegNet, segnet
 from pyconv.architectures import Stage
 from pyconv.data.imagenet import MEAN, STD
 from pyconv.segmentation import labelling
+from pyconv.segmentation.bilinear import Bilinear
 from pyconv.segmentation.labelling import Labeller
 from pyconv.segmentation.windows import Layout, Sliding, scaled_size, starts
 
@@ -220,7 +221,7 @@ def test_native_rows_are_torch_s_bilinear() -> None:
     values = torch.rand(13, 29, 4, generator=torch.Generator().manual_seed(0))
     for size in ((40, 31), (5, 60), (13, 29), (1, 1)):
         theirs = functional.interpolate(values.permute(2, 0, 1)[None], size, mode="bilinear", align_corners=False)
-        rows = labelling._Lerp(*size, values, CPU).rows(slice(None))
+        rows = Bilinear(*size, values).rows(slice(None))
         torch.testing.assert_close(rows, theirs[0].permute(1, 2, 0), rtol=0, atol=1e-5)
 
 

@@ -7,7 +7,6 @@ scaled maps are whole; what is larger exists in bands of rows, small enough for 
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +15,7 @@ from torch.nn import functional
 from pyconv.data.imagenet import MEAN, STD
 from pyconv.models.folded import folded
 from pyconv.models.segmentation import SegNet
+from pyconv.segmentation.bilinear import Bilinear
 from pyconv.segmentation.windows import Layout, Sliding
 
 BAND_BYTES = {"cpu": 4 << 20, "cuda": 256 << 20}
@@ -101,7 +101,7 @@ class Labeller:
         found = torch.empty(
             height, width, dtype=torch.uint8 if self.classes <= 256 else torch.int32, device=self.device
         )
-        across = [_Lerp(height, width, each, self.device) for each in maps]
+        across = [Bilinear(height, width, each) for each in maps]
         for rows in self._bands(height, width):
             probabilities = across[0].rows(rows)
             for each in across[1:]:
@@ -115,7 +115,7 @@ class Labeller:
 
 
 class _Map:
-    """One scale: `pixels` (3, H, W), normalised, 0 (the mean colour) around; `sum` of probabilities (H, W, classes)."""
+    """One scale: `pixels` (3, H, W), normalised, around them the mean, 0; `sum` of probabilities (H, W, classes)."""
 
     def __init__(self, layout: Layout, classes: int, device: torch.device) -> None:
         self.layout = layout
@@ -128,34 +128,3 @@ class _Map:
         for window in self.layout.windows:
             times[window] += views
         return self.sum.div_(times[..., None])[self.layout.inside]
-
-
-class _Lerp:
-    """Bilinear resize to `height` x `width`, half-pixel centres, edges repeated, some rows at a time."""
-
-    def __init__(self, height: int, width: int, values: Tensor, device: torch.device) -> None:
-        self.values = values
-        self.down, self.along = (
-            _neighbours(size, own, device) for size, own in zip((height, width), values.shape[:2], strict=True)
-        )
-
-    def rows(self, rows: slice) -> Tensor:
-        """(rows, width, classes) of the resized map: the same numbers whatever the band."""
-        first, second, weight = (each[rows] for each in self.down)
-        above = torch.lerp(self.values[first], self.values[second], weight[:, None, None])
-        first, second, weight = self.along
-        return torch.lerp(above[:, first], above[:, second], weight[:, None])
-
-
-class _Neighbours(NamedTuple):
-    first: Tensor
-    second: Tensor
-    weight: Tensor
-
-
-def _neighbours(size: int, own: int, device: torch.device) -> _Neighbours:
-    """For each of `size` pixels the two of `own` around it, and the weight of the second."""
-    centres = ((torch.arange(size, dtype=torch.float64) + 0.5) * own / size - 0.5).clamp(0, own - 1)
-    first = centres.floor().long()
-    second = (first + 1).clamp(max=own - 1)
-    return _Neighbours(*(each.to(device) for each in (first, second, (centres - first).float())))
