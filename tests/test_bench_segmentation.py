@@ -5,6 +5,8 @@ import json
 import pytest
 from click.testing import CliRunner
 
+from pyconv import PYRAMIDS, ResNet, segnet
+from pyconv.architectures import Stage
 from pyconv.bench import segmentation
 from pyconv.bench.segmentation import Agreement
 from pyconv.segmentation.windows import Sliding
@@ -12,6 +14,8 @@ from slurm.cli import cli
 
 
 def test_both_ways_of_testing_agree_but_for_ties(monkeypatch: pytest.MonkeyPatch) -> None:
+    stages = tuple(Stage(1, 4, 8 << i, 2 if i else 1, PYRAMIDS[1]) for i in range(4))
+    monkeypatch.setattr(segmentation, "NETWORK", segnet(ResNet("bottleneck", stages, "stem"), "conv3x3"))
     monkeypatch.setattr(segmentation, "AIM", 0.0)
     monkeypatch.setattr(segmentation, "SIZE", (83, 62))
     monkeypatch.setattr(segmentation, "TEST", Sliding(33, 44, (0.75, 1.25)))

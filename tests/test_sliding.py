@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_leaves
 from pyconv import PYRAMIDS, ResNet, SegNet, segnet
 from pyconv.architectures import Stage
 from pyconv.data.imagenet import MEAN, STD
+from pyconv.models.winograd import Winograd
 from pyconv.segmentation import labelling
 from pyconv.segmentation.bilinear import Bilinear
 from pyconv.segmentation.labelling import Labeller
@@ -23,9 +24,9 @@ from pyconv.segmentation.windows import Layout, Sliding, scaled_size, starts
 CPU = torch.device("cpu")
 
 
-def narrow(output_stride: int, classes: int = 5) -> nn.Module:
+def narrow(output_stride: int, classes: int = 5, width: int = 4) -> nn.Module:
     """One block a stage, few maps; dilated as the paper's."""
-    stages = tuple(Stage(1, 4, 8 << i, 2 if i else 1, PYRAMIDS[1]) for i in range(4))
+    stages = tuple(Stage(1, width, 8 << i, 2 if i else 1, PYRAMIDS[1]) for i in range(4))
     described: SegNet = segnet(ResNet("bottleneck", stages, "stem"), "conv3x3", output_stride)
     return randomise(described.build(classes, seed=0)).eval()
 
@@ -108,6 +109,15 @@ def test_labels_are_those_of_the_textbook(size: tuple[int, int], output_stride: 
     assert found.dtype == torch.uint8
     assert tuple(found.shape) == size
     assert same_but_for_ties(found, expected)
+
+
+def test_labels_are_those_of_the_textbook_with_winograd_s_convolutions_too() -> None:
+    test, image = Sliding(crop=33, resize=44), photograph(40, 57)
+    model = narrow(8, width=128)
+    labeller = Labeller(model, 5, test, device=CPU)
+    found = [module.dilation for module in labeller.network.modules() if isinstance(module, Winograd)]
+    assert found == [1, 2, 4]  # of stages 1, 3 and 4; stage 2 has a stride
+    assert same_but_for_ties(labeller.label(image), textbook(model, image, test, classes=5))
 
 
 @pytest.mark.parametrize("classes", [1, 2, 300])

@@ -28,6 +28,7 @@ from pyconv.segmentation.bilinear import Bilinear
 from pyconv.segmentation.windows import Layout, Sliding
 
 AIM = 1.5
+NETWORK = pyconvsegnet(pyconvresnet(50))
 CLASSES = 150
 SIZE = (683, 512)
 """Width and height; the most frequent ones of ADE20K's validation images."""
@@ -64,7 +65,7 @@ class Agreement:
 
 def bench(rounds: int = 3, images: int = 2) -> tuple[Comparison, Agreement]:
     """A test pass over some photographs."""
-    model = pyconvsegnet(pyconvresnet(50)).build(CLASSES, seed=0).eval()
+    model = NETWORK.build(CLASSES, seed=0).eval()
     with tempfile.TemporaryDirectory() as folder:
         scenes = _scenes(Path(folder), images)
         probabilities: dict[int, np.ndarray] = {}

@@ -15,20 +15,23 @@ from torch.nn import functional
 from pyconv.data.imagenet import MEAN, STD
 from pyconv.models.folded import folded
 from pyconv.models.segmentation import SegNet
+from pyconv.models.winograd import use_winograd
 from pyconv.segmentation.bilinear import Bilinear
 from pyconv.segmentation.windows import Layout, Sliding
 
 BAND_BYTES = {"cpu": 4 << 20, "cuda": 256 << 20}
 """Of the probabilities that are held between two steps; on a GPU few large steps are faster."""
-PIXELS_AT_ONCE = {"cpu": 473 * 473, "cuda": 4 * 473 * 473}
-"""Of windows that pass the network together, without their mirror images: 0.3 and 1.1 GB of logits of 150 classes."""
+PIXELS_AT_ONCE = {"cpu": 2 * 473 * 473, "cuda": 4 * 473 * 473}
+"""Of windows that pass the network together, without their mirror images: 0.5 and 1.1 GB of logits of 150 classes."""
 
 
 class Labeller:
     """Label maps by `model`, of which an eval copy with folded batch norms, without auxiliary head, is used.
 
-    `batch_size`: windows at a time, each with its mirror image; None: as many small ones as one of the paper's holds
-    pixels. It changes speed and memory, and of the numbers only float32's rounding.
+    On a processor its large dense 3x3 convolutions are Winograd's.
+
+    `batch_size`: windows at a time, each with its mirror image; None: as many as a few of the paper's hold pixels.
+    It changes speed and memory, and of the numbers only float32's rounding.
     """
 
     def __init__(
@@ -39,6 +42,8 @@ class Labeller:
         self.network = folded(model)
         if isinstance(self.network, SegNet):
             self.network.aux = None
+        if device.type == "cpu":
+            use_winograd(self.network)
         self.network.to(device).to(memory_format=torch.channels_last)
         self.classes, self.test, self.device = classes, test, device
         kind = device.type if device.type in BAND_BYTES else "cuda"
