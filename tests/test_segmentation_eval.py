@@ -167,9 +167,3 @@ def test_weights_that_are_no_numbers_are_no_measurement(root: Path) -> None:
     nn.init.constant_(model.get_parameter("classifier.1.bias"), float("nan"))
     with pytest.raises(ValueError, match=r"scene_0.jpg: the network gives NaN or Inf"):
         evaluate(model, data_root=root, **TEST)
-
-
-def test_more_classes_than_a_map_of_8_bits_holds_are_not_written(tmp_path: Path) -> None:
-    root = make_set(tmp_path, classes=256)
-    with pytest.raises(ValueError, match="256 classes do not fit into label maps of 8 bits, which hold 1 to 255"):
-        predict(network(256), data_root=root, predictions=tmp_path / "maps", **TEST)

@@ -15,16 +15,18 @@ from torch.utils._pytree import tree_leaves
 from pyconv import PYRAMIDS, ResNet, SegNet, segnet
 from pyconv.architectures import Stage
 from pyconv.data.imagenet import MEAN, STD
+from pyconv.models.winograd import Winograd
 from pyconv.segmentation import labelling
+from pyconv.segmentation.bilinear import Bilinear
 from pyconv.segmentation.labelling import Labeller
 from pyconv.segmentation.windows import Layout, Sliding, scaled_size, starts
 
 CPU = torch.device("cpu")
 
 
-def narrow(output_stride: int, classes: int = 5) -> nn.Module:
+def narrow(output_stride: int, classes: int = 5, width: int = 4) -> nn.Module:
     """One block a stage, few maps; dilated as the paper's."""
-    stages = tuple(Stage(1, 4, 8 << i, 2 if i else 1, PYRAMIDS[1]) for i in range(4))
+    stages = tuple(Stage(1, width, 8 << i, 2 if i else 1, PYRAMIDS[1]) for i in range(4))
     described: SegNet = segnet(ResNet("bottleneck", stages, "stem"), "conv3x3", output_stride)
     return randomise(described.build(classes, seed=0)).eval()
 
@@ -107,6 +109,15 @@ def test_labels_are_those_of_the_textbook(size: tuple[int, int], output_stride: 
     assert found.dtype == torch.uint8
     assert tuple(found.shape) == size
     assert same_but_for_ties(found, expected)
+
+
+def test_labels_are_those_of_the_textbook_with_winograd_s_convolutions_too() -> None:
+    test, image = Sliding(crop=33, resize=44), photograph(40, 57)
+    model = narrow(8, width=128)
+    labeller = Labeller(model, 5, test, device=CPU)
+    found = [module.dilation for module in labeller.network.modules() if isinstance(module, Winograd)]
+    assert found == [1, 2, 4]  # of stages 1, 3 and 4; stage 2 has a stride
+    assert same_but_for_ties(labeller.label(image), textbook(model, image, test, classes=5))
 
 
 @pytest.mark.parametrize("classes", [1, 2, 300])
@@ -220,7 +231,7 @@ def test_native_rows_are_torch_s_bilinear() -> None:
     values = torch.rand(13, 29, 4, generator=torch.Generator().manual_seed(0))
     for size in ((40, 31), (5, 60), (13, 29), (1, 1)):
         theirs = functional.interpolate(values.permute(2, 0, 1)[None], size, mode="bilinear", align_corners=False)
-        rows = labelling._Lerp(*size, values, CPU).rows(slice(None))
+        rows = Bilinear(*size, values).rows(slice(None))
         torch.testing.assert_close(rows, theirs[0].permute(1, 2, 0), rtol=0, atol=1e-5)
 
 

@@ -16,18 +16,19 @@ CLASSES = 4
 
 def write(folder: Path, images: int, *, seed: int = 0) -> float:
     """Write `folder/{train,val}/<class>/<image>.jpg`, `images` in each; the mean size of a file in bytes."""
-    rng, sources = random.Random(seed), _sources()
+    rng, originals = random.Random(seed), sources()
     sizes = []
     for split in ("train", "val"):
         for number in range(images):
             path = folder / split / f"class{number % CLASSES}" / f"{number:04}.jpg"
             path.parent.mkdir(parents=True, exist_ok=True)
-            _rectangle(rng, rng.choice(sources)).save(path, quality=QUALITY, subsampling="4:2:0")
+            _rectangle(rng, rng.choice(originals)).save(path, quality=QUALITY, subsampling="4:2:0")
             sizes.append(path.stat().st_size)
     return sum(sizes) / len(sizes)
 
 
-def _sources() -> list[Image.Image]:
+def sources() -> list[Image.Image]:
+    """The two photographs, 640x427, as RGB."""
     found = files("sklearn.datasets") / "images"
     images = []
     for name in ("china.jpg", "flower.jpg"):

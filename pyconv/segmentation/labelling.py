@@ -7,7 +7,6 @@ scaled maps are whole; what is larger exists in bands of rows, small enough for 
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,20 +14,25 @@ from torch.nn import functional
 
 from pyconv.data.imagenet import MEAN, STD
 from pyconv.models.folded import folded
+from pyconv.models.pointwise import use_onednn
 from pyconv.models.segmentation import SegNet
+from pyconv.models.winograd import use_winograd
+from pyconv.segmentation.bilinear import Bilinear
 from pyconv.segmentation.windows import Layout, Sliding
 
 BAND_BYTES = {"cpu": 4 << 20, "cuda": 256 << 20}
 """Of the probabilities that are held between two steps; on a GPU few large steps are faster."""
-PIXELS_AT_ONCE = {"cpu": 473 * 473, "cuda": 4 * 473 * 473}
-"""Of windows that pass the network together, without their mirror images: 0.3 and 1.1 GB of logits of 150 classes."""
+PIXELS_AT_ONCE = {"cpu": 2 * 473 * 473, "cuda": 4 * 473 * 473}
+"""Of windows that pass the network together, without their mirror images: 0.5 and 1.1 GB of logits of 150 classes."""
 
 
 class Labeller:
     """Label maps by `model`, of which an eval copy with folded batch norms, without auxiliary head, is used.
 
-    `batch_size`: windows at a time, each with its mirror image; None: as many small ones as one of the paper's holds
-    pixels. It changes speed and memory, and of the numbers only float32's rounding.
+    On a processor its large dense 3x3 convolutions are Winograd's, and its 1x1 oneDNN's.
+
+    `batch_size`: windows at a time, each with its mirror image; None: as many as a few of the paper's hold pixels.
+    It changes speed and memory, and of the numbers only float32's rounding.
     """
 
     def __init__(
@@ -39,6 +43,9 @@ class Labeller:
         self.network = folded(model)
         if isinstance(self.network, SegNet):
             self.network.aux = None
+        if device.type == "cpu":
+            use_winograd(self.network)
+            use_onednn(self.network)
         self.network.to(device).to(memory_format=torch.channels_last)
         self.classes, self.test, self.device = classes, test, device
         kind = device.type if device.type in BAND_BYTES else "cuda"
@@ -101,7 +108,7 @@ class Labeller:
         found = torch.empty(
             height, width, dtype=torch.uint8 if self.classes <= 256 else torch.int32, device=self.device
         )
-        across = [_Lerp(height, width, each, self.device) for each in maps]
+        across = [Bilinear(height, width, each) for each in maps]
         for rows in self._bands(height, width):
             probabilities = across[0].rows(rows)
             for each in across[1:]:
@@ -115,7 +122,7 @@ class Labeller:
 
 
 class _Map:
-    """One scale: `pixels` (3, H, W), normalised, 0 (the mean colour) around; `sum` of probabilities (H, W, classes)."""
+    """One scale: `pixels` (3, H, W), normalised, around them the mean, 0; `sum` of probabilities (H, W, classes)."""
 
     def __init__(self, layout: Layout, classes: int, device: torch.device) -> None:
         self.layout = layout
@@ -128,34 +135,3 @@ class _Map:
         for window in self.layout.windows:
             times[window] += views
         return self.sum.div_(times[..., None])[self.layout.inside]
-
-
-class _Lerp:
-    """Bilinear resize to `height` x `width`, half-pixel centres, edges repeated, some rows at a time."""
-
-    def __init__(self, height: int, width: int, values: Tensor, device: torch.device) -> None:
-        self.values = values
-        self.down, self.along = (
-            _neighbours(size, own, device) for size, own in zip((height, width), values.shape[:2], strict=True)
-        )
-
-    def rows(self, rows: slice) -> Tensor:
-        """(rows, width, classes) of the resized map: the same numbers whatever the band."""
-        first, second, weight = (each[rows] for each in self.down)
-        above = torch.lerp(self.values[first], self.values[second], weight[:, None, None])
-        first, second, weight = self.along
-        return torch.lerp(above[:, first], above[:, second], weight[:, None])
-
-
-class _Neighbours(NamedTuple):
-    first: Tensor
-    second: Tensor
-    weight: Tensor
-
-
-def _neighbours(size: int, own: int, device: torch.device) -> _Neighbours:
-    """For each of `size` pixels the two of `own` around it, and the weight of the second."""
-    centres = ((torch.arange(size, dtype=torch.float64) + 0.5) * own / size - 0.5).clamp(0, own - 1)
-    first = centres.floor().long()
-    second = (first + 1).clamp(max=own - 1)
-    return _Neighbours(*(each.to(device) for each in (first, second, (centres - first).float())))

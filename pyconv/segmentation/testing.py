@@ -19,9 +19,6 @@ from pyconv.segmentation.labelling import Labeller
 from pyconv.segmentation.windows import Sliding
 from pyconv.tasks.values import Evaluation
 
-LARGEST = 255
-"""Class numbers from 1 that 8 bits hold."""
-
 
 def evaluate(
     model: nn.Module,
@@ -103,7 +100,7 @@ class _Run:
         """Number of an image, its predicted class numbers (H, W), and the true ones, empty in the test split."""
         classes = len(self.scenes.classes)
         if self.predictions is not None:
-            _make_folder(self.predictions, classes)
+            self.predictions.mkdir(parents=True, exist_ok=True)
         labeller = Labeller(model, classes, self.test, device=self.device, batch_size=self.batch_size)
         for index, image, labels in self._images():
             predicted = self._labelled(labeller, index, image)
@@ -159,12 +156,6 @@ def _evaluation(matrix: Tensor, images: Tensor, crop: int, scenes: Scenes) -> Ev
     metrics = {name: (value, len(images), errors[name]) for name, value in scores.items()}
     counts = confusion.per_class(matrix)
     return Evaluation(metrics, len(images), len(scenes), (crop, crop), per_class=counts)
-
-
-def _make_folder(folder: Path, classes: int) -> None:
-    if classes > LARGEST:
-        raise ValueError(f"{classes} classes do not fit into label maps of 8 bits, which hold 1 to {LARGEST}")
-    folder.mkdir(parents=True, exist_ok=True)
 
 
 def _write(predicted: Tensor, path: Path) -> None:

@@ -89,6 +89,26 @@ def imagenet(rounds: int, as_json: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
+@bench.command()
+@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True)
+@options.as_json
+def segmentation(rounds: int, as_json: bool) -> None:
+    """PyConvSegNet-50 tested with sliding windows at two scales, as the authors' script does, against ours. Minutes.
+
+    Exit 1 when ours is not at least 1.5 times as fast, or when a label differs that is no tie.
+    """
+    from pyconv.bench import segmentation as sides
+
+    comparison, agreement = sides.bench(rounds)
+    if as_json:
+        options.print_json([comparison.report() | {"labels": agreement.report()}])
+    else:
+        _tell([comparison], as_json)
+        click.echo(agreement.line())
+    if comparison.ratio < sides.AIM or not agreement.met:
+        raise click.exceptions.Exit(1)
+
+
 def _tell(comparisons: "list[Comparison]", as_json: bool) -> None:
     from pyconv.bench import paired
 

@@ -1,0 +1,66 @@
+"""Winograd's convolution is the convolution: every size, dilation and batch, to float32's rounding; who gets it."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pyconv import PYRAMIDS
+from pyconv.layers import PyConv
+from pyconv.models.winograd import Winograd, use_winograd
+
+
+def drawn(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(2))
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("dilation", [1, 2, 4])
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (4, 4), (5, 13), (16, 7)])
+def test_it_is_the_convolution(size: tuple[int, int], dilation: int, bias: bool) -> None:
+    convolution = nn.Conv2d(6, 3, 3, padding=dilation, dilation=dilation, bias=bias)
+    x = drawn(2, 6, *size)
+    with torch.no_grad():
+        found = Winograd(convolution)(x)
+        expected = convolution.double()(x.double())
+    torch.testing.assert_close(found.double(), expected, rtol=0, atol=1e-5)
+
+
+def test_in_float64_it_is_the_convolution_almost_to_the_last_bit() -> None:
+    convolution = nn.Conv2d(5, 4, 3, padding=2, dilation=2).double()
+    x = drawn(1, 5, 11, 10).double()
+    with torch.no_grad():
+        torch.testing.assert_close(Winograd(convolution)(x), convolution(x), rtol=0, atol=1e-13)
+
+
+def test_a_change_of_one_pixel_reaches_its_dilated_neighbours_only() -> None:
+    convolution = nn.Conv2d(1, 1, 3, padding=4, dilation=4, bias=False)
+    x = torch.zeros(1, 1, 20, 20)
+    x[..., 9, 9] = 1
+    with torch.no_grad():
+        reached = Winograd(convolution)(x)[0, 0].abs() > 1e-5
+    assert reached.nonzero().tolist() == [[y, x] for y in (5, 9, 13) for x in (5, 9, 13)]
+
+
+def test_only_large_dense_convolutions_of_stride_1_are_replaced() -> None:
+    others = [
+        nn.Conv2d(128, 128, 3, padding=1, stride=2),
+        nn.Conv2d(128, 128, 3, padding=1, groups=2),
+        nn.Conv2d(128, 128, 3),
+        nn.Conv2d(128, 127, 3, padding=1),
+        nn.Conv2d(128, 128, 1),
+        nn.Conv2d(128, 128, 5, padding=2),
+    ]
+    model = nn.Sequential(*others, nn.Conv2d(128, 128, 3, padding=1), PyConv(256, 256, PYRAMIDS[2]))
+    use_winograd(model)
+    assert list(model[:6]) == others
+    replaced = [name for name, module in model.named_modules() if isinstance(module, Winograd)]
+    assert replaced == ["6", "7.levels.0"]
+
+
+def test_a_network_gives_the_same_maps() -> None:
+    model = nn.Sequential(nn.Conv2d(128, 160, 3, padding=2, dilation=2), nn.ReLU(), nn.Conv2d(160, 128, 3, padding=1))
+    x = drawn(1, 128, 14, 9)
+    with torch.no_grad():
+        expected = model(x)
+        use_winograd(model)
+        torch.testing.assert_close(model(x), expected, rtol=0, atol=1e-4)
