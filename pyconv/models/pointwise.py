@@ -29,7 +29,7 @@ def _fits(module: nn.Module) -> TypeGuard[nn.Conv2d]:
 
 
 class Pointwise(nn.Module):
-    """What `convolution`, of which `_fits` must be true, computes, by its weights of now: (N, in_channels, H, W) -> (N, out, H', W')."""
+    """What `convolution`, of which `_fits` must be true, computes, by its weights of now."""
 
     def __init__(self, convolution: nn.Conv2d) -> None:
         super().__init__()
@@ -37,5 +37,5 @@ class Pointwise(nn.Module):
         self.stride = convolution.stride
 
     def forward(self, x: Tensor) -> Tensor:
-        """As the convolution's, in float32."""
+        """(N, in_channels, H, W) -> (N, out_channels, H', W'), float32."""
         return torch.mkldnn_convolution(x, self.weight, self.bias, (0, 0), self.stride, (1, 1), 1)
