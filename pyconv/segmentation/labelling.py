@@ -59,19 +59,21 @@ class Labeller:
         Raises `ValueError` when the network gives NaN or Inf, or another number of classes.
         """
         size = image.shape[0], image.shape[1]
-        maps = [_Map(layout, self.classes, self.device) for layout in self.test.layouts(*size)]
-        self._read(image, maps)
+        maps = [_Map(layout, self.device) for layout in self.test.layouts(*size)]
+        self._read(image.to(self.device), maps)
+        for each in maps:
+            each.open(self.classes)  # after the photograph, whose floats need room of their own
         self._fill(maps)
         return self._argmax([each.averaged(1 + self.test.flip) for each in maps], *size)
 
     def _read(self, image: Tensor, maps: list["_Map"]) -> None:
         """Scale the photograph, floats as in cv2's INTER_LINEAR (no antialiasing), normalise, put it in its place."""
-        whole = image.to(self.device).permute(2, 0, 1)[None].float()
-        mean, std = (torch.tensor(values, device=self.device).view(3, 1, 1) * 255 for values in (MEAN, STD))
-        for each in maps:
-            size = each.layout.height, each.layout.width
-            scaled = functional.interpolate(whole, size, mode="bilinear", align_corners=False)
-            each.pixels[:, *each.layout.inside] = scaled[0].sub_(mean).div_(std)
+        for colour, (mean, std) in enumerate(zip(MEAN, STD, strict=True)):
+            whole = image[None, None, :, :, colour].float()
+            for each in maps:
+                size = each.layout.height, each.layout.width
+                scaled = functional.interpolate(whole, size, mode="bilinear", align_corners=False)
+                each.pixels[colour, *each.layout.inside] = scaled[0, 0].sub_(255 * mean).div_(255 * std)
 
     def _fill(self, maps: list["_Map"]) -> None:
         """Pass every window of every scale through the network and add up its probabilities."""
@@ -124,10 +126,15 @@ class Labeller:
 class _Map:
     """One scale: `pixels` (3, H, W), normalised, around them the mean, 0; `sum` of probabilities (H, W, classes)."""
 
-    def __init__(self, layout: Layout, classes: int, device: torch.device) -> None:
+    sum: Tensor
+
+    def __init__(self, layout: Layout, device: torch.device) -> None:
         self.layout = layout
         self.pixels = torch.zeros(3, *layout.padded, device=device)
-        self.sum = torch.zeros(*layout.padded, classes, device=device)
+
+    def open(self, classes: int) -> None:
+        """Make room for the probabilities."""
+        self.sum = torch.zeros(*self.layout.padded, classes, device=self.pixels.device)
 
     def averaged(self, views: int) -> Tensor:
         """The mean over the windows, `views` in each, that saw a pixel; without the padding. In place."""
