@@ -67,7 +67,7 @@ def test_digits_prepared_twice_are_left_alone_and_verified(root: Path, tmp_path:
     shutil.copytree(root, damaged)
     victim = next((damaged / "val" / "3").iterdir())
     victim.write_bytes(victim.read_bytes()[:-1] + b"x")
-    with pytest.raises(DataError, match=r"digits/val: 1000 images.*delete the folder"):
+    with pytest.raises(DataError, match=r"digits: 1000 images of val.*delete the folder"):
         data.prepare("digits", tmp_path)
 
 

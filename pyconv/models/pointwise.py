@@ -8,15 +8,13 @@ from typing import TypeGuard
 import torch
 from torch import Tensor, nn
 
+from pyconv.models.exchange import exchange
+
 
 def use_onednn(model: nn.Module) -> None:
     """Replace, in place, every dense 1x1 convolution of a network for testing; nothing where torch has no oneDNN."""
-    if not torch.backends.mkldnn.is_available():
-        return
-    for parent in list(model.modules()):
-        for name, child in parent.named_children():
-            if _fits(child):
-                setattr(parent, name, Pointwise(child))
+    if torch.backends.mkldnn.is_available():
+        exchange(model, _fits, Pointwise)
 
 
 def _fits(module: nn.Module) -> TypeGuard[nn.Conv2d]:

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pyconv.models.exchange import exchange
+
 TILE = 4
 VALUES_AT_ONCE = 1 << 22
 """Of tiles, of at least one image: what a processor's cache holds, and the allocator hands out again without asking."""
@@ -39,10 +41,7 @@ _OUTPUT = ((1, 1, 1, 1, 1, 0), (0, 1, -1, 2, -2, 0), (0, 1, 1, 4, 4, 0), (0, 1, 
 
 def use_winograd(model: nn.Module) -> None:
     """Replace, in place, every convolution of a network for testing that `_fits`."""
-    for parent in list(model.modules()):
-        for name, child in parent.named_children():
-            if _fits(child):
-                setattr(parent, name, Winograd(child))
+    exchange(model, _fits, Winograd)
 
 
 class Winograd(nn.Module):
