@@ -200,8 +200,8 @@ def test_prepared_twice_is_left_alone_and_verified(root: Path, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("place", "message"),
     [
-        ("images/validation/scene_val_0007.jpg", "val: 100 images"),
-        ("annotations/training/scene_train_0001.png", "train: 320"),
+        ("images/validation/scene_val_0007.jpg", "100 images of val,"),
+        ("annotations/training/scene_train_0001.png", "320 images of train,"),
     ],
 )
 def test_a_changed_file_is_told(place: str, message: str, root: Path, tmp_path: Path) -> None:

@@ -61,5 +61,6 @@ def verified(folder: Path, splits: Iterable[str], manifest: Manifest) -> dict[st
     found = {split: manifest(folder, split) for split in splits}
     for split, content in found.items():
         if content != expected.get(split):
-            raise DataError(f"{folder}: {content['samples']} images of {split}, not the ones that were written; {_RIGHT}")
+            many = f"{content['samples']} images of {split}"
+            raise DataError(f"{folder}: {many}, not the ones that were written; {_RIGHT}")
     return {"name": folder.name, "splits": found}
