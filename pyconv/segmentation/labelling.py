@@ -22,17 +22,16 @@ from pyconv.segmentation.windows import Layout, Sliding
 
 BAND_BYTES = {"cpu": 4 << 20, "cuda": 256 << 20}
 """Of the probabilities that are held between two steps; on a GPU few large steps are faster."""
-PIXELS_AT_ONCE = {"cpu": 2 * 473 * 473, "cuda": 4 * 473 * 473}
-"""Of windows that pass the network together, without their mirror images: 0.5 and 1.1 GB of logits of 150 classes."""
+PIXELS_AT_ONCE = {"cpu": 473 * 473, "cuda": 4 * 473 * 473}
+"""Of windows that pass the network together, without their mirror images: 0.3 and 1.1 GB of logits of 150 classes."""
 
 
 class Labeller:
     """Label maps by `model`, of which an eval copy with folded batch norms, without auxiliary head, is used.
 
-    On a processor its large dense 3x3 convolutions are Winograd's, and its 1x1 oneDNN's.
-
-    `batch_size`: windows at a time, each with its mirror image; None: as many as a few of the paper's hold pixels.
-    It changes speed and memory, and of the numbers only float32's rounding.
+    On a processor its large dense 3x3 convolutions are Winograd's, and its 1x1 oneDNN's. `batch_size`: windows at a
+    time, each with its mirror image; None: one of the paper's on a processor, where more are not faster, four on a GPU,
+    and of smaller ones as many as hold the same pixels. It changes speed and memory, and the numbers by rounding only.
     """
 
     def __init__(
