@@ -115,7 +115,7 @@ def test_a_cell_s_dialog_has_the_curve_of_its_metric(recorded: Evidence) -> None
 
 def test_classes_are_told_from_the_best_to_the_worst() -> None:
     """With i of 100 right pixels on both sides the IoU is i / (200 - i): the order is that of i."""
-    facts = dict(class_facts(counted(99)))
+    facts = dict(class_facts(counted(99), "ade20k"))
     short = [name.split(",")[0] for name in names()]
     best = facts["IoU, best classes"].split(", ")
     assert best[0] == f"{short[98]} {100 * 98 / 102:.1f}"
@@ -127,9 +127,16 @@ def test_classes_are_told_from_the_best_to_the_worst() -> None:
 
 
 def test_two_classes_are_no_class_twice() -> None:
-    facts = dict(class_facts({"intersection": [3, 1], "predicted": [5, 2], "labelled": [4, 3]}))
+    facts = dict(class_facts({"intersection": [3, 1], "predicted": [5, 2], "labelled": [4, 3]}, "ade20k"))
     assert facts["IoU, best classes"] == "class 1 50.0"
     assert facts["IoU, worst classes"] == "class 2 25.0"
+
+
+def test_classes_of_the_packaged_scenes_are_called_by_their_names() -> None:
+    right = [5, 3, *[0] * 10]
+    facts = dict(class_facts({"intersection": right, "predicted": right, "labelled": right}, "scenes"))
+    assert facts["IoU, best classes"] == "sky 100.0"
+    assert facts["neither labelled nor predicted"].startswith("digit 0, digit 1")
 
 
 def test_the_dialog_shows_them(recorded: Evidence) -> None:

@@ -150,7 +150,7 @@ def record_facts(record: Record, kept: Check) -> list[Fact]:
     facts = [
         ("experiment", f"{record.name}, fingerprint {record.fingerprint}"),
         *((key, _metric(metric)) for key, metric in record.metrics.items()),
-        *(class_facts(record.per_class) if record.per_class else ()),
+        *(class_facts(record.per_class, str(record.data["name"])) if record.per_class else ()),
         ("protocol", _listed({key: value for key, value in record.protocol.items() if key != "type"})),
         ("kept to it", kept.text),
         ("counted", f"{record.counted_samples:,} samples of {_count(record.expected_samples)} expected"),
