@@ -2,9 +2,9 @@
 
 The authors' way, after semseg's test script: one window at a time with its mirror image, eager, NCHW, batch norms on
 their own, probabilities added up on the host in float64, every scale brought to the photograph's size as a whole. Their
-`cv2.resize` of probabilities is played by our bilinear rows, which take about 1.5 times its time, below 2% of the whole.
-Ours is `pyconv.segmentation`. Same weights, threads, photographs and scales; both read JPEG, write label maps as PNG and
-do without the auxiliary head.
+`cv2.resize` of probabilities is played by our bilinear rows, at about 1.5 times its time, below 2% of the whole. Ours
+is `pyconv.segmentation`. Same weights, threads, photographs and scales; both read JPEG, write label maps as PNG and do
+without the auxiliary head.
 """
 
 import tempfile
