@@ -14,6 +14,7 @@ from test_report import HOSTILE, NEW, NOWHERE, OLD, TABLE, evidence, hostile
 
 from experiments import tables
 from experiments.claims import CLAIMS
+from experiments.mini import MINI_TABLES
 from experiments.spec import Row, Table
 from results.evidence import Evidence
 from results.gather import Report, gather
@@ -76,7 +77,7 @@ def test_every_line_has_a_cell_a_column(measured: dict[str, str], pending: dict[
     tables_of = [{name: page for name, page in pages.items() if name != "claims.tex"} for pages in (measured, pending)]
     tabular = [page for pages in tables_of for page in pages.values() if r"\begin{tabular}" in page]
     tabular += [page for text in HOSTILE for page in latex.pages(gather([hostile(text)], NOWHERE)).values()][:2]
-    assert len(tabular) == 2 * (2 * 10 + 3) + 2
+    assert len(tabular) == 2 * (2 * 10 + len(MINI_TABLES)) + 2
     for page in tabular:
         header = page.partition("\\toprule\n")[2].partition("\\midrule")[0].splitlines()
         found = [width(line) for line in [*header, *lines(page)] if line.endswith(r"\\")]
