@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
 
@@ -27,6 +28,7 @@ EXPORTS: dict[str, str] = {
     "metafile": "results.printers.metafile:pages",
     "junit": "results.printers.junit_view:pages",
 }
+WRITING = 8  # pages at once: a disk syncs several as fast as one
 BESIDE_OTHERS = ("preamble.tex", "macros.tex", "tables.tex")  # pages that say nothing without the folder they are in
 REFRESH = "pyconv report all --format md,latex,json --output results/tables"
 
@@ -65,9 +67,10 @@ def write_reports(
 
 def write_pages(pages: Mapping[str, Page], out_dir: Path) -> list[Path]:
     """Write `pages` into `out_dir`, each at once or not at all; returns their paths."""
-    for name, page in pages.items():
-        write_over(out_dir / name, page)
-    return [out_dir / name for name in pages]
+    paths = [out_dir / name for name in pages]
+    with ThreadPoolExecutor(WRITING) as pool:
+        list(pool.map(write_over, paths, pages.values()))  # raises what the first one raised
+    return paths
 
 
 def link_to(records: Path, out_dir: Path) -> str:

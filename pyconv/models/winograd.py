@@ -18,6 +18,9 @@ from pyconv.models.exchange import exchange
 TILE = 4
 VALUES_AT_ONCE = 1 << 22
 """Of tiles, of at least one image: what a processor's cache holds, and the allocator hands out again without asking."""
+WORTH = 0.5
+"""Of the multiplications of the convolution itself: with more, as where whole tiles lie mostly outside of small maps
+with wide dilations, it is done as it is."""
 FEWEST_MAPS = 128
 """With fewer, moving the tiles takes what the multiplications save."""
 _INPUT = (
@@ -51,6 +54,7 @@ class Winograd(nn.Module):
         super().__init__()
         kernel, weight = torch.tensor(_KERNEL, dtype=torch.float64), convolution.weight.detach()
         transformed = torch.einsum("ik,jl,ockl->ijco", kernel, kernel, weight.double().cpu())
+        self.plain = convolution
         self.weight = nn.Parameter(transformed.flatten(0, 1).to(weight), requires_grad=False)
         self.bias = convolution.bias
         self.dilation = convolution.dilation[0]
@@ -61,6 +65,8 @@ class Winograd(nn.Module):
         """(N, in_channels, H, W) -> (N, out_channels, H, W), channels last in memory."""
         d = self.dilation
         rows, columns = (-(-side // (d * TILE)) for side in x.shape[2:])
+        if 36 * d * d * rows * columns > WORTH * 9 * x.shape[2] * x.shape[3]:
+            return self.plain(x)
         values = 36 * d * d * rows * columns * x.shape[1]
         parts = x.permute(0, 2, 3, 1).split(max(1, VALUES_AT_ONCE // values))
         out = torch.cat([self._convolve(part, rows, columns) for part in parts])
