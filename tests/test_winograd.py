@@ -6,7 +6,10 @@ from torch import Tensor, nn
 
 from pyconv import PYRAMIDS
 from pyconv.layers import PyConv
+from pyconv.models import winograd
 from pyconv.models.winograd import Winograd, use_winograd
+
+ALWAYS = float("inf")  # times the convolution's own multiplications: no size is left to the convolution itself
 
 
 def drawn(*shape: int) -> Tensor:
@@ -16,7 +19,10 @@ def drawn(*shape: int) -> Tensor:
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("dilation", [1, 2, 4])
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (4, 4), (5, 13), (16, 7)])
-def test_it_is_the_convolution(size: tuple[int, int], dilation: int, bias: bool) -> None:
+def test_it_is_the_convolution(
+    size: tuple[int, int], dilation: int, bias: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(winograd, "WORTH", ALWAYS)
     convolution = nn.Conv2d(6, 3, 3, padding=dilation, dilation=dilation, bias=bias)
     x = drawn(2, 6, *size)
     with torch.no_grad():
@@ -25,14 +31,16 @@ def test_it_is_the_convolution(size: tuple[int, int], dilation: int, bias: bool)
     torch.testing.assert_close(found.double(), expected, rtol=0, atol=1e-5)
 
 
-def test_in_float64_it_is_the_convolution_almost_to_the_last_bit() -> None:
+def test_in_float64_it_is_the_convolution_almost_to_the_last_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(winograd, "WORTH", ALWAYS)
     convolution = nn.Conv2d(5, 4, 3, padding=2, dilation=2).double()
     x = drawn(1, 5, 11, 10).double()
     with torch.no_grad():
         torch.testing.assert_close(Winograd(convolution)(x), convolution(x), rtol=0, atol=1e-13)
 
 
-def test_a_change_of_one_pixel_reaches_its_dilated_neighbours_only() -> None:
+def test_a_change_of_one_pixel_reaches_its_dilated_neighbours_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(winograd, "WORTH", ALWAYS)
     convolution = nn.Conv2d(1, 1, 3, padding=4, dilation=4, bias=False)
     x = torch.zeros(1, 1, 20, 20)
     x[..., 9, 9] = 1
@@ -57,10 +65,28 @@ def test_only_large_dense_convolutions_of_stride_1_are_replaced() -> None:
     assert replaced == ["6", "7.levels.0"]
 
 
-def test_a_network_gives_the_same_maps() -> None:
+def test_a_network_gives_the_same_maps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(winograd, "WORTH", ALWAYS)
     model = nn.Sequential(nn.Conv2d(128, 160, 3, padding=2, dilation=2), nn.ReLU(), nn.Conv2d(160, 128, 3, padding=1))
     x = drawn(1, 128, 14, 9)
     with torch.no_grad():
         expected = model(x)
         use_winograd(model)
         torch.testing.assert_close(model(x), expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("size", "dilation", "by_tiles"),
+    [(60, 1, True), (60, 4, True), (60, 12, False), (60, 24, False), (60, 36, False), (5, 36, False)],
+)
+def test_where_tiles_would_be_mostly_padding_the_convolution_is_done_as_it_is(
+    size: int, dilation: int, by_tiles: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Multiplications of the tiles over the convolution's: 4 (d t)^2 / H W, t tiles a side; measured, 1/2 pays off."""
+    done = []
+    convolve = Winograd._convolve
+    monkeypatch.setattr(Winograd, "_convolve", lambda *given: done.append(1) or convolve(*given))
+    convolution, x = nn.Conv2d(2, 2, 3, padding=dilation, dilation=dilation), drawn(1, 2, size, size)
+    with torch.no_grad():
+        torch.testing.assert_close(Winograd(convolution)(x), convolution(x), rtol=0, atol=1e-5)
+    assert bool(done) == by_tiles
