@@ -253,8 +253,22 @@ def digest(value: Any) -> str:
 
 def digest_resolved(plain: Any) -> str:
     """`digest` of a value that was resolved before, e.g. the spec inside a record."""
-    canonical = json.dumps([SCHEMA, plain], sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+    return digest_of_text(canonical_spec(plain))
+
+
+def canonical_spec(plain: Any) -> str:
+    """The text that `digest_resolved` digests."""
+    return canonical([SCHEMA, plain])
+
+
+def canonical(plain: Any) -> str:
+    """One text for equal values: JSON without spaces, keys sorted. ValueError for infinite numbers."""
+    return json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def digest_of_text(text: str) -> str:
+    """The first 48 bits of its SHA-256 in hexadecimal digits."""
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def fingerprint(experiment: Experiment) -> str:

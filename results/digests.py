@@ -8,7 +8,7 @@ import marshal
 from functools import lru_cache
 from typing import Any
 
-from experiments.spec import digest_resolved
+from experiments.spec import canonical, canonical_spec, digest_of_text, digest_resolved
 from results.checks import is_sound
 
 _MANY = 4096  # contents are remembered, of a few kilobytes each
@@ -28,6 +28,21 @@ def digest_of(plain: Any) -> str:
 def digest(content: bytes) -> str:
     """`experiments.spec.digest_resolved` of the value that has this `content_of`. ValueError for infinite numbers."""
     return digest_resolved(marshal.loads(content))
+
+
+def digest_with_seed(of_any_seed: bytes, seed: Any) -> str:
+    """`experiments.spec.digest_resolved` of the spec that is `of_any_seed`, a `content_of`, but for its `seed`."""
+    before, after = _around_the_seed(of_any_seed)
+    return digest_of_text(f"{before}{canonical(seed)}{after}")
+
+
+@lru_cache(_MANY)
+def _around_the_seed(of_any_seed: bytes) -> tuple[str, str]:
+    """The canonical text of a spec up to its seed and from there on: where those of two seeds part and meet again."""
+    spec = marshal.loads(of_any_seed)
+    zero, one = (canonical_spec({**spec, "seed": seed}) for seed in (0, 1))
+    parted = next(place for place, (left, right) in enumerate(zip(zero, one, strict=True)) if left != right)
+    return zero[:parted], zero[parted + 1 :]
 
 
 @lru_cache(_MANY)

@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 from results.digests import digest_of
 from results.external import EXTERNAL_SCHEMA, ExternalRecord, check_external
 from results.files import AlreadyRecorded, write_once
+from results.json_text import json_object
 from results.paths import candidates, count_path, default_root, places, record_path, released_path, size_text
 from results.validation import RecordError, check_count, check_record
 
@@ -181,7 +182,7 @@ def encode(record: AnyRecord) -> str:
 
 def parse(text: str, path: Path) -> AnyRecord:
     """The record that `text` (of the file `path`) holds, checked completely, its place included."""
-    content = _json(text, path)
+    content = json_object(text, path)
     kind = content.get("kind")
     if not isinstance(kind, str) or kind not in _SCHEMAS:
         raise RecordError(f"{path}: kind is {kind!r}; valid: {', '.join(_SCHEMAS)}")
@@ -261,27 +262,3 @@ def _check_place(record: AnyRecord, path: Path) -> None:
         right = folder.endswith(f"-{record.family}") and wanted.endswith(f"/{seed}/{name}")
     if not right:
         raise RecordError(f"{path}: the content belongs in {wanted}; the file was moved, renamed or edited")
-
-
-def _json(text: str, path: Path) -> dict[str, Any]:
-    """The JSON object in `text`; NaN, infinities and keys given twice are refused, as is anything else JSON is not."""
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        content = dict(pairs)
-        if len(content) != len(pairs):
-            twice = sorted({key for key, _ in pairs if sum(key == other for other, _ in pairs) > 1})
-            raise RecordError(f"{path}: {', '.join(twice)} given twice; one value each")
-        return content
-
-    def refuse(number: str) -> None:
-        raise RecordError(f"{path}: {number} is no number of evidence; numbers are finite")
-
-    try:
-        content = json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
-    except RecordError:
-        raise
-    except (ValueError, RecursionError) as error:
-        raise RecordError(f"{path}: not JSON ({error}): torn or not a record") from None
-    if not isinstance(content, dict):
-        raise RecordError(f"{path}: holds a {type(content).__name__}, a record is a JSON object")
-    return content

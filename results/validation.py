@@ -12,7 +12,7 @@ from typing import Any
 from experiments.spec import digest_resolved
 from results.checks import RecordError, fields, finite, is_kind, is_object, is_pixels, part, same, short, typed
 from results.classes import check_classes
-from results.digests import content_of, digest, sound
+from results.digests import content_of, digest, digest_with_seed, sound
 from results.histories import check_entries, odd_entries
 from results.outcomes import unpack
 
@@ -150,7 +150,7 @@ def _identity(values: Mapping[str, Any], of_any_seed: bytes, where: Path | str) 
     `of_any_seed`: `content_of` the experiment with the seed 0.
     """
     spec, protocol = values["experiment"], values["protocol"]
-    same("fingerprint", values["fingerprint"], digest_resolved(spec), where)
+    same("fingerprint", values["fingerprint"], digest_with_seed(of_any_seed, spec.get("seed")), where)
     same("family", values["family"], digest(of_any_seed), where)
     same("seed", values["seed"], spec.get("seed"), where)
     typed(protocol.get("key"), "text", f"{where}: protocol.key")

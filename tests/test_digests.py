@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 from evidence import measurement
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from experiments.spec import digest_resolved
-from results.digests import content_of, digest_of, sound
+from results.digests import content_of, digest_of, digest_with_seed, sound
 
 plain = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.text()),
@@ -46,3 +46,11 @@ def test_infinite_numbers_and_halves_of_pairs_are_not_sound() -> None:
     for value in (float("inf"), 2**63, "\ud800"):
         assert not sound(content_of({"a": [value]}))
         assert not sound(content_of({"a": [value]}))
+
+
+@given(st.dictionaries(st.sampled_from(["seed", "a", "z"]), plain, max_size=3), st.one_of(st.integers(), plain))
+@example({"a": {"seed": 0}, "z": 1}, 7)
+@example({"a": 0, "z": [0, 1]}, -1)
+def test_specs_that_differ_in_the_seed_have_digests_of_their_own(spec: dict[str, Any], seed: Any) -> None:
+    of_any_seed = content_of({**spec, "seed": 0})
+    assert digest_with_seed(of_any_seed, seed) == digest_resolved({**spec, "seed": seed})
