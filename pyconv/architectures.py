@@ -141,20 +141,22 @@ class SegNet:
 
 @dataclass(frozen=True)
 class SSD:
-    """Single shot detector at 300x300 on stages 1-3 of a backbone (appendix A.1, Figure 8, Table 8).
+    """Single shot detector on stages 1-3 of a backbone (appendix A.1, Figure 8, Table 8: at 300x300).
 
-    `num_classes` counts the background (class 0).
+    `num_classes` counts the background (class 0). `image_size`: side of the square image in pixels; a smaller one ends
+    the head at the first block whose maps would vanish, as larger SSDs add blocks.
     """
 
     backbone: ResNet
     head: DetectionHead
     num_classes: int = 81
+    image_size: int = 300
     name: str = field(default="ssd", compare=False)
 
     @property
     def input_size(self) -> tuple[int, ...]:
-        """(C, H, W) of the paper."""
-        return (3, 300, 300)
+        """(C, H, W)."""
+        return (3, self.image_size, self.image_size)
 
     def build(self, num_classes: int | None = None, *, seed: int | None = None) -> "SSDModule":
         """The `torch.nn.Module`; `seed` gives the same weights every time and leaves torch's generator alone."""

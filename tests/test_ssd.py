@@ -1,5 +1,6 @@
 """Default boxes re-derived one by one, predictions in their order, counts of Table 8."""
 
+from dataclasses import replace
 from math import sqrt
 
 import pytest
@@ -198,3 +199,25 @@ def test_another_input_is_refused(shape: tuple[int, ...]) -> None:
 def test_a_network_that_cannot_be_is_refused(network: SSD, message: str) -> None:
     with torch.device("meta"), pytest.raises(ValueError, match=message):
         modules.SSD(network)
+
+
+@pytest.mark.parametrize(("side", "maps"), [(300, MAPS), (160, (20, 10, 5, 3, 1)), (96, (12, 6, 3, 2)), (9, (2, 1))])
+def test_smaller_images_end_the_head_before_a_map_vanishes(side: int, maps: tuple[int, ...]) -> None:
+    assert modules.map_sizes(side) == maps
+    network = replace(pyconvssd(50), image_size=side)
+    with torch.device("meta"):
+        model = network.build()
+        outputs = model.maps(torch.empty(2, 3, side, side))
+        locations, scores = model(torch.empty(2, 3, side, side))
+    assert [(m.shape[2], m.shape[3]) for m in outputs] == [(size, size) for size in maps]
+    boxes = default_boxes(side)
+    assert (
+        len(boxes) == locations.shape[1] == scores.shape[1] == sum(n * n * k for n, k in zip(maps, BOXES, strict=False))
+    )
+    assert boxes[0].tolist() == pytest.approx([4 / side, 4 / side, 21 / 300, 21 / 300])
+
+
+@pytest.mark.parametrize("side", [1, 8])
+def test_images_without_room_for_a_second_map_are_refused(side: int) -> None:
+    with pytest.raises(ValueError, match=f"an image of {side}x{side} is too small"):
+        default_boxes(side)

@@ -2,6 +2,8 @@
 
 Map sizes, widths and numbers of boxes are the paper's; scales, ratios and steps of the boxes and the first weights are
 those of NVIDIA's SSD300 for COCO, whose other settings the paper shares. (The paper's own code is not public.)
+
+At another image size the boxes keep their part of the image, and the head ends before a map would vanish.
 """
 
 from collections import OrderedDict
@@ -19,10 +21,9 @@ from pyconv.models.resnet import ResNet
 from pyconv.pyramid import PYRAMIDS
 
 IMAGE_SIZE = 300
-MAP_SIZES = (38, 19, 10, 5, 3, 1)
 BOXES_PER_CELL = (4, 6, 6, 6, 4, 4)
-STEPS = (8, 16, 32, 64, 100, 300)
-SCALES = (21, 45, 99, 153, 207, 261, 315)
+SCALES = (21, 45, 99, 153, 207, 261, 315)  # pixels of 300
+STRIDE = 8  # of the backbone
 RATIOS = ((2,), (2, 3), (2, 3), (2, 3), (2,), (2,))
 
 
@@ -44,11 +45,28 @@ HEAD = (
 )
 
 
+def map_sizes(image_size: int = IMAGE_SIZE) -> tuple[int, ...]:
+    """Sides of the maps that boxes are predicted from: 300 -> (38, 19, 10, 5, 3, 1).
+
+    Raises `ValueError` for images so small that only the backbone's map would be left.
+    """
+    sizes = [-(-image_size // STRIDE)]  # three strides of 2, each rounded up
+    for block in HEAD:
+        side = -(-sizes[-1] // 2) if block.strided else sizes[-1] - 2
+        if side < 1 or sizes[-1] == 1:
+            break
+        sizes.append(side)
+    if len(sizes) < 2:
+        raise ValueError(f"an image of {image_size}x{image_size} is too small for SSD: use more than {STRIDE} pixels")
+    return tuple(sizes)
+
+
 class SSD(nn.Module):
     """Images (N, 3, 300, 300) -> (locations (N, 8732, 4), scores (N, 8732, num_classes)).
 
     Row b of both belongs to row b of `default_boxes()`. Locations are offsets (cx, cy, w, h) relative to it, scores are
-    logits, class 0 the background. Another image size is refused: the boxes would not lie on the maps.
+    logits, class 0 the background. Another image size than the network's is refused: the boxes would not lie on the
+    maps.
     """
 
     def __init__(self, network: architectures.SSD) -> None:
@@ -63,23 +81,25 @@ class SSD(nn.Module):
         if network.head not in ("conv", "pyconv"):
             raise ValueError(f"{network.name}: head must be conv or pyconv, got {network.head!r}")
         self.network = network
+        self.map_sizes = map_sizes(network.image_size)
         self.backbone = ResNet(backbone, classifier=False)
-        channels = [backbone.stages[-1].out_channels, *(block.out_channels for block in HEAD)]
+        blocks = HEAD[: len(self.map_sizes) - 1]
+        channels = [backbone.stages[-1].out_channels, *(block.out_channels for block in blocks)]
         self.head = nn.ModuleList(
-            _head_block(block, network.head, before) for block, before in zip(HEAD, channels[:-1], strict=True)
+            _head_block(block, network.head, before) for block, before in zip(blocks, channels[:-1], strict=True)
         )
-        predicted = list(zip(channels, BOXES_PER_CELL, strict=True))
+        predicted = list(zip(channels, BOXES_PER_CELL, strict=False))
         self.locations = nn.ModuleList(conv(maps, 4 * boxes, 3, bias=True) for maps, boxes in predicted)
         self.scores = nn.ModuleList(conv(maps, network.num_classes * boxes, 3, bias=True) for maps, boxes in predicted)
         for part in (self.head, self.locations, self.scores):
             xavier(part)
 
     def maps(self, x: Tensor) -> tuple[Tensor, ...]:
-        """The six maps that boxes are predicted from: stage 3 and the head's five, 38x38 to 1x1.
+        """The maps that boxes are predicted from: stage 3 and those of the head, of 300 pixels 38x38 to 1x1.
 
         Raises `ValueError` for one image in training: batch norm has no variance of a single value.
         """
-        require_variance(self.head[-1].get_submodule("bn2"), values=x.shape[0])
+        require_variance(self.head[-1].get_submodule("bn2"), values=x.shape[0] * self.map_sizes[-1] ** 2)
         outputs = [self.backbone.features(x)[-1]]
         for block in self.head:
             outputs.append(block(outputs[-1]))
@@ -88,28 +108,37 @@ class SSD(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(N, 3, 300, 300) -> locations (N, 8732, 4), scores (N, 8732, num_classes), as the default boxes."""
         if x.dim() != 4 or tuple(x.shape[1:]) != self.network.input_size:
-            raise ValueError(
-                f"{self.network.name} takes (N, 3, {IMAGE_SIZE}, {IMAGE_SIZE}), got {tuple(x.shape)}: resize it"
-            )
+            side = self.network.image_size
+            raise ValueError(f"{self.network.name} takes (N, 3, {side}, {side}), got {tuple(x.shape)}: resize it")
         maps = self.maps(x)
         locations = [_per_box(predict(m), 4) for predict, m in zip(self.locations, maps, strict=True)]
         scores = [_per_box(predict(m), self.network.num_classes) for predict, m in zip(self.scores, maps, strict=True)]
         return torch.cat(locations, dim=1), torch.cat(scores, dim=1)
 
 
-def default_boxes() -> Tensor:
+def default_boxes(image_size: int = IMAGE_SIZE) -> Tensor:
     """(8732, 4): centre x, centre y, width, height of every default box, in units of the image side, clamped to [0, 1].
 
     Order: map (38x38 first), row, column, shape; shapes of a cell: the square of scale s, the square of scale
     sqrt(s * next s), then for every ratio r: s * sqrt(r) by s / sqrt(r), and the same upright (Liu et al., ECCV 2016).
+    Centres lie in the middle of cells of 8, 16, 32, 64, 100 and 300 pixels of 300.
     """
     boxes: list[tuple[float, float, float, float]] = []
-    for size, step, scales, ratios in zip(MAP_SIZES, STEPS, pairwise(SCALES), RATIOS, strict=True):
-        shapes = _shapes(*scales, ratios)
+    maps = map_sizes(image_size)
+    for number, (size, scales, ratios) in enumerate(zip(maps, pairwise(SCALES), RATIOS, strict=False)):
+        step = _step(number, size, image_size)
+        shapes = [(width / IMAGE_SIZE, height / IMAGE_SIZE) for width, height in _shapes(*scales, ratios)]
         for row in range(size):
             for column in range(size):
-                boxes.extend(((column + 0.5) * step, (row + 0.5) * step, width, height) for width, height in shapes)
-    return (torch.tensor(boxes) / IMAGE_SIZE).clamp_(0, 1)
+                centre = (column + 0.5) * step / image_size, (row + 0.5) * step / image_size
+                boxes.extend((*centre, *shape) for shape in shapes)
+    return torch.tensor(boxes, dtype=torch.float64).float().clamp_(0, 1)
+
+
+def _step(number: int, size: int, image_size: int) -> float:
+    """Pixels from cell to cell of a map: its stride; of a map without padding, its part of the image."""
+    strided = number == 0 or HEAD[number - 1].strided
+    return STRIDE * 2**number if strided else image_size / size
 
 
 def _shapes(scale: float, next_scale: float, ratios: tuple[int, ...]) -> list[tuple[float, float]]:
