@@ -12,6 +12,7 @@ from PIL import Image
 
 from pyconv import data
 from pyconv.data import DataError, ade20k, digits, scenes
+from pyconv.data.compositing import write
 from pyconv.data.layouts import check_splits
 from pyconv.data.packaged import packaged
 
@@ -111,7 +112,8 @@ def test_the_mask_of_a_digit_is_where_its_ink_covers_more_than_half() -> None:
     images, labels = digits.digits()
     for row in range(0, 5000, 611):
         scene = scenes.Scene(np.zeros((40, 40, 3), np.uint8), np.full((40, 40), SKY, np.uint8))
-        scenes._draw(scene, images[row], int(labels[row]), 4, 5, 30, colour=np.array([255, 255, 255], np.uint32))
+        number, white = int(labels[row]) + 3, np.array([255, 255, 255], np.uint32)
+        write(scene.image, scene.labels, images[row], number, (4, 5, 30), white, outline=1)
         ink = scene.image[..., 0]
         assert (scene.image == ink[..., None]).all()
         assert ((scene.labels == labels[row] + 3) == (ink >= 128)).all()

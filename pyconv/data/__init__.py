@@ -1,12 +1,12 @@
 """Readers and transforms of the data sets; `prepare` writes the real images that an installed package ships."""
 
+from importlib import import_module
 from pathlib import Path
 
-from pyconv.data import digits, scenes
 from pyconv.data.manifest import DataError, Split, manifest, read_split
 
-PACKAGED = ("digits", "scenes")
-"""The data sets of the mini runs: real, packaged, small. Images of one digit each, and scenes to be parsed."""
+PACKAGED = ("digits", "scenes", "signs")
+"""The data sets of the mini runs, a module each: images of one digit, scenes to be parsed, digits to be found."""
 
 __all__ = ["PACKAGED", "DataError", "Split", "manifest", "prepare", "read_split"]
 
@@ -18,4 +18,5 @@ def prepare(name: str, root: Path) -> dict[str, object]:
     """
     if name not in PACKAGED:
         raise DataError(f"{name!r} is not packaged: only {', '.join(PACKAGED)}; give the folder of your own copy")
-    return digits.prepare(root) if name == "digits" else scenes.prepare(root)
+    made: dict[str, object] = import_module(f"pyconv.data.{name}").prepare(root)
+    return made

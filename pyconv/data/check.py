@@ -18,6 +18,7 @@ from PIL import Image, UnidentifiedImageError
 
 from pyconv.data import kept
 from pyconv.data.ade20k import Scenes
+from pyconv.data.coco import CocoSplit
 from pyconv.data.ilsvrc import differences
 from pyconv.data.listing import Told, file_facts, read_split, untold
 from pyconv.data.manifest import compute
@@ -48,7 +49,7 @@ class Finding:
 class Checked:
     """What was found in a split. `manifest`: as a record names it, `kept`: the file that later runs read it from."""
 
-    split: Split | Scenes
+    split: Split | Scenes | CocoSplit
     manifest: dict[str, Any]
     findings: list[Finding]
     kept: Path | None

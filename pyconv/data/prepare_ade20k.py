@@ -5,18 +5,15 @@ second testing/ and list.txt. Nothing of the user's is deleted or overwritten. I
 it goes on: each folder is gathered hidden beside its place and gets its name when it is complete.
 """
 
-import os
-import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path, PurePosixPath
-from zipfile import ZipFile, is_zipfile
+from zipfile import is_zipfile
 
 from pyconv.data import zips
 from pyconv.data.ade20k import CLASS_LIST
-from pyconv.data.files import alone, visible
+from pyconv.data.downloads import Download, gather, hidden, packed, stands, unpacked
+from pyconv.data.files import alone
 from pyconv.data.listing import Told, untold
 from pyconv.data.split import DataError
 from pyconv.files import sync_folder
@@ -27,14 +24,6 @@ LISTS = (CLASS_LIST, "sceneCategories.txt")
 _ENDS = {"images": ".jpg", "annotations": ".png"}
 _LEAVES = {"train": "training", "val": "validation", "test": "testing"}
 _EXPECTED = f"{RELEASE}.zip, {TEST}.zip, or the folders {RELEASE} and {TEST} that they unpack to"
-
-
-@dataclass(frozen=True)
-class Download:
-    """A file that the source holds: its bytes, and how it is created at a path."""
-
-    size: int
-    put: Callable[[Path], None]
 
 
 def prepare(root: Path, source: Path, *, told: Told = untold) -> dict[str, str]:
@@ -63,7 +52,7 @@ def _found(source: Path, stack: ExitStack) -> dict[str, dict[str, Download]]:
     """Folder of the layout -> name -> file; the lists in the folder ""."""
     found: dict[str, dict[str, Download]] = {}
     for place in _places(source):
-        files = _unpacked(place) if place.is_dir() else _packed(stack.enter_context(zips.opened(place)))
+        files = _unpacked(place) if place.is_dir() else packed(stack.enter_context(zips.opened(place)))
         for path, download in files:
             if (folder := _folder(path)) is None:
                 continue
@@ -100,26 +89,11 @@ def _folder(path: PurePosixPath) -> str | None:
     return None
 
 
-def _packed(archive: ZipFile) -> Iterator[tuple[PurePosixPath, Download]]:
-    for path, member in zips.members(archive).items():
-        yield path, Download(member.file_size, partial(zips.unpack, archive, member))
-
-
 def _unpacked(folder: Path) -> Iterator[tuple[PurePosixPath, Download]]:
     for place in (".", "testing", *(f"{part}/{leaf}" for part in _ENDS for leaf in _LEAVES.values())):
-        if not (folder / place).is_dir():
-            continue
-        for entry in visible(folder / place):
-            if entry.is_file():
-                yield PurePosixPath(place, entry.name), Download(entry.stat().st_size, partial(_copy, Path(entry.path)))
-
-
-def _copy(source: Path, target: Path) -> None:
-    """A second name for the same file, else a copy."""
-    try:
-        target.hardlink_to(source.resolve())
-    except OSError:
-        shutil.copyfile(source, target)
+        if (folder / place).is_dir():
+            for path, download in unpacked(folder / place):
+                yield PurePosixPath(place, path.name), download
 
 
 def _todo(root: Path, source: Path, found: Mapping[str, Mapping[str, Download]], split: str) -> list[str]:
@@ -132,12 +106,12 @@ def _todo(root: Path, source: Path, found: Mapping[str, Mapping[str, Download]],
         if lone := sorted(maps - photographs):
             raise DataError(f"{source}: {len(lone)} {leaf} label maps have no photograph (first: {lone[0]})")
     folders = [f"images/{leaf}"] if split == "test" else [f"annotations/{leaf}", f"images/{leaf}"]
-    return [folder for folder in folders if not _stands(root / folder, found[folder])]
+    return [folder for folder in folders if not stands(root / folder, found[folder])]
 
 
 def _list(path: Path, download: Download) -> None:
     """One of the lists, complete or not there."""
-    workspace = path.with_name(f".{path.name}-preparing")
+    workspace = hidden(path)
     workspace.unlink(missing_ok=True)  # ours, of an earlier call: perhaps torn
     download.put(workspace)
     if not path.exists():
@@ -150,38 +124,10 @@ def _list(path: Path, download: Download) -> None:
         raise DataError(f"{path}: another list than the download's stands here; move it away, it is not overwritten")
 
 
-def _stands(folder: Path, files: Mapping[str, Download]) -> bool:
-    """Whether the folder holds these files already; refuses one that holds anything else."""
-    there = {entry.name: entry.stat().st_size for entry in visible(folder)} if folder.is_dir() else {}
-    expected = {name: download.size for name, download in files.items()}
-    if there and there != expected:
-        odd = min(name for name, _ in there.items() ^ expected.items())
-        raise DataError(f"{folder}: holds other files already (first: {odd}); move it away, it is not overwritten")
-    return bool(there)
-
-
 def _bring(root: Path, found: Mapping[str, Mapping[str, Download]], split: str, todo: Sequence[str], told: Told) -> str:
     number, leaf = len(found[f"images/{_LEAVES[split]}"]), _LEAVES[split]
     for folder in todo:
-        _gather(root / folder, found[folder], told)
+        gather(root / folder, found[folder], told)
     if not todo:
         return f"{number} photographs stand in {root / 'images' / leaf} already"
     return f"{number} photographs: {' and '.join(str(root / folder) for folder in todo)} made"
-
-
-def _gather(folder: Path, files: Mapping[str, Download], told: Told) -> None:
-    """All files in a hidden folder, then under its name: `rename` refuses one that holds anything.
-
-    Always anew: what an earlier call left may be torn, and may be a second name of a file that is not ours.
-    """
-    workspace = folder.with_name(f".{folder.name}-preparing")
-    workspace.mkdir(parents=True, exist_ok=True)
-    for done, (name, download) in enumerate(files.items(), start=1):
-        (workspace / name).unlink(missing_ok=True)
-        download.put(workspace / name)
-        told(done, len(files), name)
-    if others := sorted({entry.name for entry in visible(workspace)} - set(files)):
-        raise DataError(f"{workspace}: an earlier call left {others[0]} of another download here; delete it")
-    os.sync()  # once for 20,000 files, before the name says that they are complete
-    workspace.rename(folder)
-    sync_folder(folder.parent)

@@ -14,10 +14,11 @@ from pathlib import Path
 from random import Random
 
 import numpy as np
-from PIL import Image, ImageFilter
+from PIL import Image
 
 from pyconv.data import ade20k, digits
-from pyconv.data.packaged import packaged, publish, verified
+from pyconv.data.compositing import Region, light_colour, photograph, whole, window, write
+from pyconv.data.packaged import publish, verified
 from pyconv.data.split import DataError
 
 STUFF = {"sky": "china.jpg", "leaves": "flower.jpg"}
@@ -27,17 +28,15 @@ CLASSES = (*STUFF, *(f"digit {label}" for label in range(10)))
 SPLITS = ("train", "val", "test")
 SCENES = {"train": 320, "val": 100, "test": 20}
 """Of the test split there are no label maps, as of ADE20K's."""
-Box = tuple[int, int, int, int]
-REGIONS: dict[str, dict[str, Box]] = {
+REGIONS: dict[str, dict[str, Region]] = {
     "sky": {"train": (330, 0, 480, 190), "val": (482, 0, 640, 130), "test": (0, 0, 90, 125)},
     "leaves": {"train": (0, 0, 160, 420), "val": (455, 0, 640, 200), "test": (455, 200, 640, 360)},
 }
-"""Left, top, right, bottom of what each split may show of a photograph: nothing but sky, nothing but leaves."""
+"""What each split may show of a photograph: nothing but sky, nothing but leaves."""
 LONG_SIDE = (36, 48)  # pixels: 512 stand to 473 as these to a crop of 33
 SHAPE = (0.7, 1.0)  # short side over long side
 QUALITY = 95  # of the JPEGs, with full chroma: libraries differ in the last bits all the same
 
-_PHOTOGRAPH = (640, 427)
 _LARGEST = 32  # pixels of a digit with its outline
 _OUTLINE = 1  # pixels around the ink
 
@@ -67,14 +66,15 @@ def prepare(root: Path) -> dict[str, object]:
 def scenes(split: str) -> Iterator[Scene]:
     """The scenes of a split, the same ones every time, before JPEG."""
     random = Random(f"scenes {split}")
-    regions = [_region(name, split) for name in STUFF]
+    regions = [photograph(file, REGIONS[name][split]) for name, file in STUFF.items()]
     images, labels = digits.digits()
     rows = sorted(rows_of(split, labels), key=lambda _: random.random())
     for _ in range(SCENES[split]):
         scene = _background(random, regions)
-        for top, left, side in _places(random, *scene.labels.shape):
+        for place in _places(random, *scene.labels.shape):
             row = rows.pop()
-            _draw(scene, images[row], int(labels[row]), top, left, side, colour=_colour(random))
+            number = int(labels[row]) + 3
+            write(scene.image, scene.labels, images[row], number, place, light_colour(random), _OUTLINE)
         yield scene
 
 
@@ -117,18 +117,10 @@ def _class_list(train: np.ndarray, val: np.ndarray) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _region(stuff: str, split: str) -> np.ndarray:
-    path = packaged("sklearn", "scikit-learn", "datasets", "images", STUFF[stuff])
-    with Image.open(path) as image:
-        if image.size != _PHOTOGRAPH:
-            raise DataError(f"{path}: expected 640x427 pixels, got {image.width}x{image.height}")
-        return np.array(image.convert("RGB").crop(REGIONS[stuff][split]))
-
-
 def _background(random: Random, regions: list[np.ndarray]) -> Scene:
     """Sky and leaves with a straight seam of any direction between them; where it misses the scene, one alone."""
     height, width = _size(random)
-    windows = [_window(random, region, height, width) for region in regions]
+    windows = [window(random, region, height, width) for region in regions]
     angle, offset = 2 * pi * random.random(), (random.random() - 0.5) * 1.25 * max(height, width)
     rows, columns = np.ogrid[:height, :width]
     across = (rows - height / 2) * sin(angle) + (columns - width / 2) * cos(angle)
@@ -139,20 +131,14 @@ def _background(random: Random, regions: list[np.ndarray]) -> Scene:
 
 def _size(random: Random) -> tuple[int, int]:
     """Height and width, as often upright as not."""
-    long = _whole(random, *LONG_SIDE)
+    long = whole(random, *LONG_SIDE)
     short = round(long * (SHAPE[0] + random.random() * (SHAPE[1] - SHAPE[0])))
     return (long, short) if random.random() < 0.5 else (short, long)
 
 
-def _window(random: Random, region: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Of the photograph's own pixels."""
-    top, left = (_whole(random, 0, room - side) for room, side in zip(region.shape, (height, width), strict=False))
-    return region[top : top + height, left : left + width]
-
-
 def _places(random: Random, height: int, width: int) -> list[tuple[int, int, int]]:
     """(top, left, side) of one digit anywhere, or of two in the halves of the long side: none covers another."""
-    number = _whole(random, 1, 2)
+    number = whole(random, 1, 2)
     if number == 1:
         cells = [(0, 0, height, width)]
     elif height > width:
@@ -162,32 +148,5 @@ def _places(random: Random, height: int, width: int) -> list[tuple[int, int, int
     places = []
     for top, left, rows, columns in cells:
         side = round(min(rows, columns, _LARGEST) * (0.85 + 0.15 * random.random()))
-        places.append((top + _whole(random, 0, rows - side), left + _whole(random, 0, columns - side), side))
+        places.append((top + whole(random, 0, rows - side), left + whole(random, 0, columns - side), side))
     return places
-
-
-def _draw(scene: Scene, digit: np.ndarray, label: int, top: int, left: int, side: int, *, colour: np.ndarray) -> None:
-    """Write a digit in coloured ink with a black outline, its strokes thickened by a pixel to either side."""
-    thick = Image.fromarray(digit).filter(ImageFilter.MaxFilter(3))
-    thick = thick.crop(thick.getbbox())
-    fit = (side - 2 * _OUTLINE) / max(thick.size)
-    width, height = (max(1, round(length * fit)) for length in thick.size)
-    written = Image.new("L", (side, side))
-    place = ((side - width) // 2, (side - height) // 2)
-    written.paste(thick.resize((width, height), Image.Resampling.BILINEAR), place)
-    ink = np.asarray(written)
-    outline = np.asarray(written.filter(ImageFilter.MaxFilter(2 * _OUTLINE + 1)))
-    here = (slice(top, top + side), slice(left, left + side))
-    under = scene.image[here].astype(np.uint32) * (255 - outline[..., None].astype(np.uint32))
-    scene.image[here] = (under + ink[..., None].astype(np.uint32) * colour) // 255
-    scene.labels[here] = np.where(ink >= 128, label + 3, np.where(outline > 0, 0, scene.labels[here]))
-
-
-def _colour(random: Random) -> np.ndarray:
-    """Light and of any hue, whatever the digit is."""
-    return np.array([_whole(random, 128, 255) for _ in range(3)], dtype=np.uint32)
-
-
-def _whole(random: Random, low: int, high: int) -> int:
-    """Both ends included. Of Python's generator only `random()` is promised to stay the same in every version."""
-    return low + int(random.random() * (high - low + 1))

@@ -14,9 +14,13 @@ from slurm import profile as profiles
 from slurm.commands import options
 from slurm.console import Progress, note
 
-READABLE = ("imagenet", "ade20k", *profiles.PACKAGED)
+READABLE = ("imagenet", "ade20k", "coco", *profiles.PACKAGED)
 FOLDER = click.Path(path_type=Path, file_okay=False)
 PLACE = click.Path(path_type=Path, exists=True)
+_DOWNLOADS = {
+    "ade20k": "ADEChallengeData2016.zip and release_test.zip",
+    "coco": "train2017.zip, val2017.zip and annotations_trainval2017.zip",
+}
 _UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 
 
@@ -75,10 +79,11 @@ def prepare(
 
     imagenet: class folders. The labels are recognised by their content: the development kit (a folder or .tar.gz),
     Kaggle's LOC_val_solution.csv, Caffe's val.txt, or lines of `image wnid`. ade20k: images/ and annotations/ of
-    ADEChallengeData2016.zip and release_test.zip, or of the folders they unpack to. Nothing is deleted or overwritten;
-    run it again after an interruption and it goes on.
+    ADEChallengeData2016.zip and release_test.zip, coco: train2017.zip, val2017.zip and annotations_trainval2017.zip,
+    or of the folders they unpack to. Nothing is deleted or overwritten; run it again after an interruption and it goes
+    on.
     """
-    from pyconv.data import layouts, prepare_ade20k, prepare_imagenet
+    from pyconv.data import layouts, prepare_ade20k, prepare_coco, prepare_imagenet
     from pyconv.data import prepare as write
 
     _refuse_options(name, {"--from": source, "--labels": labels, "--synsets": synsets})
@@ -90,9 +95,10 @@ def prepare(
         return
     folder = _folder(name, root, profile)
     with _explained(), Progress("Preparing", 1) as progress:
-        if name == "ade20k":
+        if name in _DOWNLOADS:
             assert source is not None, "refused above"
-            done = prepare_ade20k.prepare(folder, source, told=progress.reached)
+            bring = prepare_ade20k.prepare if name == "ade20k" else prepare_coco.prepare
+            done = bring(folder, source, told=progress.reached)
         else:
             done = prepare_imagenet.prepare(folder, source, labels=labels, synsets=synsets, told=progress.reached)
         made = {"name": name, "splits": {split: layouts.manifest(name, folder, split) for split in done}}
@@ -124,9 +130,9 @@ def check(
 
     Exit 1 when they cannot be used, or are not the release (ILSVRC-2012: one of its files is a PNG named .JPEG and
     some are CMYK, they are read fine; ADE20K's scene parsing: 20,210, 2,000 and 3,352 photographs of the splits train,
-    val and test, 150 classes). Always looks at the size of every file; of scenes at every header too, and whether
-    photographs and label maps fit each other. Content is looked at in what is decoded, in shards, and in sets of up to
-    20,000 files.
+    val and test, 150 classes; COCO 2017: 118,287 and 5,000 images with 860,001 and 36,781 annotations). Always looks at
+    the size of every file; of scenes and of COCO at every header too, and whether label maps or annotations fit the
+    photographs. Content is looked at in what is decoded, in shards, and in sets of up to 20,000 files.
     """
     from pyconv.data import layouts
 
@@ -177,7 +183,7 @@ def shard(
 
     if layouts.LAYOUTS[name] != "class folders":
         raise click.UsageError(
-            f"shards are of class folders; {name} is read from its folders, images/ and annotations/"
+            f"shards are of class folders; {name} is read from its folders, {layouts.described(name, 'val')}"
         )
     folder = _folder(name, root, profile)
     with _explained(), Progress("Packing", 1) as progress:
@@ -192,9 +198,9 @@ def _refuse_options(name: str, given: dict[str, Path | None]) -> None:
     used = [word for word, value in given.items() if value]
     if name in profiles.PACKAGED and used:
         raise click.UsageError(f"{used[0]} is for downloads; {name} comes out of an installed package")
-    if name == "ade20k" and used != ["--from"]:
+    if name in _DOWNLOADS and used != ["--from"]:
         wrong = next((word for word in used if word != "--from"), None)
-        asked = "--from DOWNLOADS is needed: the folder of ADEChallengeData2016.zip and release_test.zip"
+        asked = f"--from DOWNLOADS is needed: the folder of {_DOWNLOADS[name]}"
         raise click.UsageError(f"{wrong} is for imagenet" if wrong else asked)
 
 
