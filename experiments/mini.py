@@ -1,7 +1,8 @@
 """The minutes-on-two-cores version of an experiment: the same network and recipe on real, packaged, small images.
 
 Classification runs on 5,000 handwritten digits, scene parsing (`experiments.mini_segmentation`) on digits before sky
-and leaves, from the mini version of its backbone. Networks keep their depth, kernels and groups, the code path is the
+and leaves, detection (`experiments.mini_detection`) on digits on photographs, both from the mini version of their
+backbone. Networks keep their depth, kernels and groups, the code path is the
 paper's; images, epochs and batches are smaller. A step schedule drops at the same fractions of the run, a cosine stays
 a cosine, CutMix stays CutMix, the learning rates of the two recipes stay proportional to their batches. The numbers
 check the pipeline and say nothing about PyConv: they stand in tables of their own, under fingerprints of their own. The
@@ -11,8 +12,9 @@ differ by up to six points.
 
 from dataclasses import replace
 
+from experiments import mini_detection as detection
 from experiments import mini_segmentation as segmentation
-from experiments.spec import ArchitectureTable, Column, Experiment, Protocol, Published, Row, Table
+from experiments.spec import ArchitectureTable, Column, Experiment, Protocol, Published, Row, Table, Task
 from pyconv.architectures import ResNet
 from pyconv.recipe import ImageNetAugment, Recipe
 
@@ -33,19 +35,24 @@ GAMMA = 0.5  # a step schedule's drop
 AREA = (1.0, 1.0)  # of the random crop, so the whole digit: 8% of one is no digit
 FLIP = 0.0  # a mirrored digit is another sign
 
-PACKAGED = (DATA, segmentation.DATA)
-"""The data sets of mini runs; a network of scene parsing needs both, the first one for its backbone."""
-MINI_TABLES = (2, 3, 4, 5, 6, 7)
-_LIMITS = "only classification and scene parsing have a mini version yet"
+PACKAGED = (DATA, segmentation.DATA, detection.DATA)
+"""The data sets of mini runs; scene parsing and detection need the first one too, for their backbones."""
+MINI_TABLES = (2, 3, 4, 5, 6, 7, 8)
+_LIMITS = "only classification, scene parsing and detection have a mini version yet"
 _NOTHING = "they check the pipeline and say nothing about PyConv or the paper's numbers."
-CAVEAT = f"Small runs on 28x28 digits: {_NOTHING}"
-SCENES_CAVEAT = f"Small runs on scenes of up to 48 pixels, digits before sky and leaves: {_NOTHING}"
+CAVEATS = {
+    "imagenet": f"Small runs on 28x28 digits: {_NOTHING}",
+    "ade20k": f"Small runs on scenes of up to 48 pixels, digits before sky and leaves: {_NOTHING}",
+    "coco": f"Small runs on digits on photographs, stretched to {detection.SIDE}x{detection.SIDE}: {_NOTHING}",
+}
 
 
 def mini(experiment: Experiment) -> Experiment:
     """`experiment` small enough for two CPU cores. Raises `ValueError` for data without a mini version."""
     if experiment.recipe.data == "ade20k":
         return segmentation.mini_segmentation(experiment, experiment.init and mini(experiment.init))
+    if experiment.recipe.data == "coco":
+        return detection.mini_detection(experiment, experiment.init and mini(experiment.init))
     if experiment.recipe.data != "imagenet" or not isinstance(experiment.model, ResNet):
         raise ValueError(f"{experiment.name}: {_LIMITS}: {_available()}")
     model = replace(experiment.model, num_classes=CLASSES)
@@ -56,6 +63,8 @@ def mini_protocol(protocol: Protocol, crop: int = CROP) -> Protocol:
     """`protocol` on packaged images that are held out; `crop`: a classifier's in training, tested on whole digits."""
     if protocol.data == "ade20k":
         return segmentation.mini_sliding(protocol)
+    if protocol.data == "coco":
+        return detection.mini_stretched(protocol)
     if protocol.data != "imagenet":
         raise ValueError(f"protocol {protocol.key} tests {protocol.data}; {_LIMITS}")
     return replace(
@@ -72,13 +81,13 @@ def mini_table(table: Table | ArchitectureTable) -> Table:
     """`table` with the mini version of every experiment and nothing published: no number of the paper stands in it."""
     if not isinstance(table, Table) or table.number not in MINI_TABLES or table.mini:
         raise ValueError(f"{table.name} has no mini version: {_available()}")
-    scenes = any(row.experiment and row.experiment.task == "ade20k" for row in table.rows)
+    task = next(row.experiment.task for row in table.rows if row.experiment)
     return replace(
         table,
         caption=f"Mini version of Table {table.number}: {table.caption}",
-        columns=tuple(_column(column, scenes) for column in table.columns),
+        columns=tuple(_column(column, task) for column in table.columns),
         rows=tuple(_row(table, row) for row in table.rows),
-        footnotes=(SCENES_CAVEAT if scenes else CAVEAT,),
+        footnotes=(CAVEATS[task],),
         mini=True,
     )
 
@@ -116,12 +125,14 @@ def _recipe(recipe: Recipe, crop: int) -> Recipe:
     )
 
 
-def _column(column: Column, scenes: bool) -> Column:
+def _column(column: Column, task: Task) -> Column:
     if column.protocol is not None:
         protocol = mini_protocol(column.protocol)
         return replace(column, protocol=protocol, group=_group(column, protocol.crop))
-    if scenes:
+    if task == "ade20k":
         return replace(column, input_size=(3, segmentation.CROP, segmentation.CROP))
+    if task == "coco":
+        return column  # the networks' own size
     side = _pixels(column.input_size[-1] if column.input_size else FULL_CROP)
     return replace(column, input_size=(3, side, side), group=_group(column, side))
 
@@ -134,10 +145,12 @@ def _group(column: Column, side: int) -> str:
 def _row(table: Table, row: Row) -> Row:
     if row.experiment is None:
         return replace(row, published=(None,) * len(row.published), footnote="")
-    blank = replace(row, published=tuple(map(_unprinted, row.published)), experiment=mini(row.experiment))
+    blank = replace(row, published=tuple(map(_unprinted, row.published)), experiment=mini(row.experiment), reference=())
     if row.experiment.task == "ade20k":
         protocols = tuple((key, mini_protocol(protocol)) for key, protocol in row.protocols)
         return replace(blank, protocols=protocols, footnote=segmentation.in_small(row.footnote))
+    if row.experiment.task == "coco":
+        return replace(blank, footnote="")
     return _classified(table, row, blank)
 
 

@@ -68,6 +68,16 @@ def from_first(value: T) -> T:
     return values[0]
 
 
+def gather(value: T) -> list[T]:
+    """The value of every rank by its number, on every rank."""
+    size = current().size
+    if size == 1:
+        return [value]
+    values: list[Any] = [None] * size
+    distributed.all_gather_object(values, value)
+    return values
+
+
 def share_buffers(model: torch.nn.Module) -> None:
     """Give every rank the buffers (running statistics) of rank 0."""
     if current().size > 1:

@@ -35,7 +35,7 @@ SEEN = {
 }
 _TOLD = ("epoch", *SEEN, "lrs")  # what an entry must say to be judged
 # What makes an epoch the best one: 1 the lowest value, -1 the highest.
-SELECTED_BY = {"top1_err": 1, "miou": -1}
+SELECTED_BY = {"top1_err": 1, "miou": -1, "ap": -1}
 _RECIPES, _LOGS = 1024, 32  # are remembered: of some kilobytes, and of megabytes where every step has its own rate
 SAME = 1e-12  # relative: the learning rate is a product of floats
 
@@ -119,7 +119,7 @@ def _training(record: Record) -> Iterator[Departure | str]:
         yield f"the record has no manifest of the training split {recipe.split}"
         return
     try:
-        yield from _log(content, split["samples"], record.history)
+        yield from _log(content, split.get("trainable", split["samples"]), record.history)
     except ValueError as error:
         yield str(error)
 

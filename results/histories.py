@@ -23,6 +23,7 @@ EPOCH_FIELDS = {
     "lrs": "list",
     "top1_err": "number",
     "miou": "number",
+    "ap": "number",
 }
 
 

@@ -22,8 +22,12 @@ if TYPE_CHECKING:
     from pyconv.progress import StepReport
 
 EVERY = 1.0  # seconds between two writes of the progress
-_NOT_METRICS = ("epoch", "lr", "train_loss", "train_top1_err", "train_pixel_acc", "seconds")
-_SHORT = {"top1_err": "err", "miou": "IoU"}  # how the last validation is told while the next epoch is trained
+_NOT_METRICS = ("epoch", "lr", "train_loss", "train_top1_err", "train_pixel_acc", "train_class_acc", "seconds")
+_SHORT = {
+    "top1_err": "err",
+    "miou": "IoU",
+    "ap": "AP",
+}  # how the last validation is told while the next epoch is trained
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _CPU_OUT_OF_MEMORY = "DefaultCPUAllocator"
 # What the survivors see of a rank or a reader of images that was killed: gloo and torch tell it in words only.

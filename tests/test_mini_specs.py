@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from experiments import TABLES, paper, tables, trainings
+from experiments import mini_detection as detection
 from experiments import mini_segmentation as segmentation
 from experiments.mini import (
     BATCH,
@@ -25,14 +26,18 @@ from experiments.protocols import COCO300, CROP224, CROP320, CROP617, MULTI_SCAL
 from experiments.recipes import ade20k, coco, imagenet, imagenet_augmented, kinetics
 from experiments.spec import fingerprint
 from pyconv import data
-from pyconv.architectures import SegNet, pyconvresnet, pyconvresnet3d, pyconvsegnet, resnet, segnet, ssd
-from pyconv.data import digits, scenes
+from pyconv.architectures import SegNet, pyconvresnet, pyconvresnet3d, pyconvsegnet, pyconvssd, resnet, segnet
+from pyconv.data import digits, scenes, signs
 
 BIG = imagenet(pyconvresnet(50))
 SMALL = mini(BIG)
 AUGMENTED = mini(imagenet_augmented(pyconvresnet(50)))
 SCENES = ade20k(segnet(pyconvresnet(50), "ppm", 16))
-CLASSIFIED, PARSED = (2, 3, 4), (5, 6, 7)
+CLASSIFIED, PARSED, DETECTED = (2, 3, 4), (5, 6, 7), (8,)
+ON = (
+    dict.fromkeys(CLASSIFIED, DATA) | dict.fromkeys(PARSED, segmentation.DATA) | dict.fromkeys(DETECTED, detection.DATA)
+)
+SIGNS = coco(pyconvssd(50))
 
 
 def test_the_network_is_the_same_but_for_its_classes() -> None:
@@ -89,8 +94,8 @@ def test_no_mini_run_has_a_fingerprint_of_the_paper() -> None:
     everything = set(trainings())
     chosen = [table for table in paper() if table.number in MINI_TABLES]
     small = {fingerprint(mini(experiment)) for experiment in trainings(chosen).values()}
-    # 30 of Tables 2 and 3, two augmented ones; eight heads, five more backbones, one of both splits
-    assert len(small) == 32 + 8 + 5 + 1
+    # 30 of Tables 2 and 3, two augmented ones; eight heads, five more backbones, one of both splits; four detectors
+    assert len(small) == 32 + 8 + 5 + 1 + 4
     assert not small & everything
     assert not set(trainings(tables(mini=True))) & everything
     assert set(trainings(map(mini_table, chosen))) == small
@@ -118,7 +123,7 @@ def test_a_mini_table_shows_nothing_published(number: int) -> None:
         assert [value == "-" for value in row.published] == dashes
     assert all(not row.reference for row in small.rows)
     protocols = {small.protocol(row, column) for row in small.rows for column in small.columns} - {None}
-    assert {protocol.data for protocol in protocols} == {DATA if number in CLASSIFIED else segmentation.DATA}
+    assert {protocol.data for protocol in protocols} == {ON[number]}
     assert "say nothing about PyConv" in small.footnotes[-1]
 
 
@@ -211,26 +216,46 @@ def test_the_specs_know_the_packaged_data_as_it_is() -> None:
     assert len(scenes.CLASSES) == segmentation.CLASSES
     assert digits.CLASSES == CLASSES
     assert segmentation.TRAINED >= segmentation.BATCH
+    assert signs.SCENES == {"train": detection.TRAINED, "val": detection.HELD_OUT}
+    assert len(signs.CLASSES) + 1 == detection.CLASSES
 
 
-@pytest.mark.parametrize("number", [1, 8, 9, 10])
+def test_detection_keeps_network_and_recipe_in_parts_of_the_image_and_of_the_run() -> None:
+    small = mini(SIGNS)
+    assert small.model == replace(SIGNS.model, num_classes=detection.CLASSES, image_size=detection.SIDE)
+    assert (small.task, small.recipe.data) == ("coco", "signs")
+    assert small.init == mini(SIGNS.init)
+    for field in ("schedule", "gamma", "warmup_epochs", "momentum", "nesterov", "weight_decay", "decay_norm_and_bias"):
+        assert getattr(small.recipe, field) == getattr(SIGNS.recipe, field), field
+    at = [milestone / small.recipe.epochs for milestone in small.recipe.milestones]
+    assert at == pytest.approx([86 / 130, 108 / 130])
+    for field in ("min_ious", "color_jitter"):
+        assert getattr(small.recipe.augment, field) == getattr(SIGNS.recipe.augment, field), field
+    protocol = mini_protocol(COCO300)
+    assert protocol.crop == protocol.resize == small.recipe.augment.size == detection.SIDE
+    assert (protocol.key, protocol.samples, protocol.split) == ("mini-coco300", signs.SCENES["val"], COCO300.split)
+
+
+@pytest.mark.parametrize("number", [1, 9, 10])
 def test_other_tables_have_none_yet_and_say_which_do(number: int) -> None:
     named = ", ".join(f"table{mini}" for mini in MINI_TABLES)
     with pytest.raises(ValueError, match=f"table{number} has no mini version: tables with one: {named}"):
         mini_table(TABLES[number])
 
 
-@pytest.mark.parametrize("experiment", [coco(ssd(50)), kinetics(pyconvresnet3d(50)), SMALL, mini(SCENES)])
+@pytest.mark.parametrize("experiment", [kinetics(pyconvresnet3d(50)), SMALL, mini(SCENES), mini(SIGNS)])
 def test_other_tasks_and_mini_runs_themselves_are_refused(experiment) -> None:
-    with pytest.raises(ValueError, match="only classification and scene parsing have a mini version yet: tables with"):
+    with pytest.raises(
+        ValueError, match="only classification, scene parsing and detection have a mini version yet: tables with"
+    ):
         mini(experiment)
 
 
 @pytest.mark.parametrize(
-    "protocol", [COCO300, VIEWS30, mini_protocol(CROP224), mini_protocol(MULTI_SCALE)], ids=lambda one: one.key
+    "protocol", [VIEWS30, *map(mini_protocol, (CROP224, MULTI_SCALE, COCO300))], ids=lambda one: one.key
 )
 def test_other_protocols_are_refused(protocol) -> None:
-    with pytest.raises(ValueError, match="only classification and scene parsing have a mini version yet"):
+    with pytest.raises(ValueError, match="only classification, scene parsing and detection have a mini version yet"):
         mini_protocol(protocol)
 
 

@@ -90,5 +90,5 @@ class TestMini:
         assert len(find("all", mini=True)) == sum(len(TABLES[number].rows) for number in MINI_TABLES)
 
     def test_a_table_without_one(self) -> None:
-        with pytest.raises(TargetError, match=r"'table8' names no table with a mini version; nearest: .*table[2-7]"):
-            find("table8", mini=True)
+        with pytest.raises(TargetError, match=r"'table9' names no table with a mini version; nearest: .*table[2-8]"):
+            find("table9", mini=True)

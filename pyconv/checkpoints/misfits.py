@@ -26,7 +26,12 @@ def check_fit(
     if not (missing or unexpected or shapes):
         return
     told = _classes(network, shapes, own, found)
-    if told and not missing and not unexpected and all(_layer(ours) in CLASSIFIERS[type(network)] for ours in shapes):
+    if (
+        told
+        and not missing
+        and not unexpected
+        and all(_layer(ours) in CLASSIFIERS.get(type(network), ()) for ours in shapes)
+    ):
         raise CheckpointError(f"{where}: {told}")
     sizes = [f"{theirs} is {_size(found[theirs])}, here {_size(own[ours])}" for ours, theirs in shapes.items()]
     lists = (("missing", missing), ("unexpected", unexpected), ("of another shape", sizes))
@@ -78,7 +83,7 @@ def _classes(
     """In words when a classifier's layer differs in the number of its outputs alone."""
     for ours, theirs in shapes.items():
         here, there = own[ours].shape, found[theirs].shape
-        if _layer(ours) in CLASSIFIERS[type(network)] and len(there) == len(here) and here[1:] == there[1:]:
+        if _layer(ours) in CLASSIFIERS.get(type(network), ()) and len(there) == len(here) and here[1:] == there[1:]:
             return (
                 f"the file has {there[0]} classes, {network.name} was built for {here[0]}: "
                 f"build it with num_classes={there[0]}"

@@ -18,7 +18,7 @@ COUNTER = "num_batches_tracked"
 """Ending of batch norm's counters, which change no output and which old files do not have."""
 
 CLASSIFIERS: dict[type, tuple[str, ...]] = {ResNet: ("fc",), SegNet: ("classifier.1", "aux.4")}
-"""The layers whose output maps are the classes, in our names."""
+"""The layers whose output maps are the classes, in our names; those of SSD are classes times boxes."""
 
 _STEM = {"conv1": "layer0.0", "bn1": "layer0.1"}
 # Of each head: how our names begin, and theirs. A number moves where theirs holds the pool or the head as well.

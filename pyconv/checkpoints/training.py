@@ -6,6 +6,7 @@ check sum together. It holds `{"format", "identity", "state"}` and is read with 
 
 import hashlib
 import logging
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
@@ -20,6 +21,7 @@ from pyconv.checkpoints.files import CheckpointError, DamagedError, packed, publ
 FORMAT = 1
 KEPT = 2
 STALE_SECONDS = 3600
+_STAGE = re.compile(r"stage(\d+)\.")
 """Temporary files this old were left by a process that was killed while it wrote."""
 
 State = dict[str, Any]
@@ -101,14 +103,15 @@ def load_weights(path: Path, key: str | None = None) -> dict[str, Tensor]:
 def start_from(model: nn.Module, weights: Mapping[str, Tensor]) -> str:
     """Give `model` the weights of a trained network; their digest.
 
-    A model with a `backbone` gets them there, without the classifier. Raises `ValueError` naming what does not fit.
+    A model with a `backbone` gets them there, without the classifier and the stages that its backbone ends before.
+    Raises `ValueError` naming what does not fit.
     """
     backbone = getattr(model, "backbone", None)
     target = backbone if isinstance(backbone, nn.Module) else model
     own = target.state_dict()
     missing = [name for name in own if name not in weights]
     shapes = [name for name in own if name in weights and weights[name].shape != own[name].shape]
-    unexpected = [name for name in weights if name not in own and not (target is backbone and name.startswith("fc."))]
+    unexpected = [name for name in weights if name not in own and not (target is backbone and _is_behind(name, own))]
     if missing or shapes or unexpected:
         raise ValueError(
             f"init_state does not fit the network: missing {missing[:3]}, unexpected {unexpected[:3]}, "
@@ -117,6 +120,13 @@ def start_from(model: nn.Module, weights: Mapping[str, Tensor]) -> str:
     fitting = {name: weights[name] for name in own}
     target.load_state_dict(fitting)
     return weights_digest(fitting)
+
+
+def _is_behind(name: str, own: Mapping[str, Tensor]) -> bool:
+    """Whether a weight of a classification network belongs to what follows a backbone with the weights `own`."""
+    stages = [int(found[1]) for key in own if (found := _STAGE.match(key))]
+    stage = _STAGE.match(name)
+    return name.startswith("fc.") or (stage is not None and int(stage[1]) > max(stages, default=0))
 
 
 def _own(content: bytes, path: Path, key: str | None, device: torch.device | str) -> State:

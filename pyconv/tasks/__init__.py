@@ -3,7 +3,7 @@
 from importlib import import_module
 from types import ModuleType
 
-from pyconv.recipe import Ade20kAugment, ImageNetAugment, Recipe
+from pyconv.recipe import Ade20kAugment, CocoAugment, ImageNetAugment, Recipe
 
 
 def task_of(recipe: Recipe) -> ModuleType:
@@ -13,6 +13,7 @@ def task_of(recipe: Recipe) -> ModuleType:
             return import_module("pyconv.tasks.imagenet")  # late: the names of the tasks are asked for without torch
         case Ade20kAugment():
             return import_module("pyconv.tasks.ade20k")
-    raise ValueError(
-        f"{recipe.data}: no task trains with {type(recipe.augment).__name__}; valid: ImageNetAugment, Ade20kAugment"
-    )
+        case CocoAugment():
+            return import_module("pyconv.tasks.coco")
+    kind = type(recipe.augment).__name__
+    raise ValueError(f"{recipe.data}: no task trains with {kind}; valid: ImageNetAugment, Ade20kAugment, CocoAugment")

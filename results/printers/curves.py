@@ -111,7 +111,7 @@ def _single_panels(sheet: Sheet, metric: str, cells: Sequence[Cell], evidence: E
         return None
     extent = extent_of(networks)
     panels = (panel(f"{n.label} {n.cell.group}".strip(), [n], extent) for n in networks)
-    first = metric in ("top1_err", "miou")
+    first = metric in ("top1_err", "miou", "ap")
     key = f"curves-{sheet.name}" if first else f"curves-{sheet.name}-{metric}"
     title = sheet.title if first else f"{sheet.title}, {NAMES[metric]}"
     return Figure(key, title, "One network a panel, all on one scale.", tuple(panels), mini=sheet.mini)

@@ -14,15 +14,16 @@ from results.cell import MARK, Cell
 from results.evidence import Evidence
 from results.records import Record
 
-# Metric -> what is drawn of it (kind of line -> key in a history's entries), in percent. The IoU of training is not
-# measured.
+# Metric -> what is drawn of it (kind of line -> key in a history's entries), in percent. The IoU and the AP of training
+# are not measured.
 POINTS = {
     "top1_err": {"train": "train_top1_err", "validation": "top1_err"},
     "miou": {"validation": "miou"},
     "pixel_acc": {"train": "train_pixel_acc", "validation": "pixel_acc"},
+    "ap": {"validation": "ap"},
 }
 # Metric -> its name for people.
-NAMES = {"top1_err": "top-1 error", "miou": "mean IoU", "pixel_acc": "pixel accuracy"}
+NAMES = {"top1_err": "top-1 error", "miou": "mean IoU", "pixel_acc": "pixel accuracy", "ap": "average precision"}
 WIDTH, HEIGHT = 380, 300
 LEFT, TOP, BOTTOM = 36, 10, 36
 RIGHT, LABELLED = 14, 78  # the margin without and with the labels of levels

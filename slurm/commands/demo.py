@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 from tabulate import tabulate
 
-from experiments.mini import CAVEAT
+from experiments.mini import CAVEATS
 from slurm import demo as work
 from slurm import profile as profiles
 from slurm.commands import options
@@ -56,7 +56,7 @@ def tell(done: work.Demo) -> None:
     """The result in the terminal, and where to go from here."""
     click.echo()
     click.echo(tabulate(done.lines, work.HEADER, tablefmt="simple", disable_numparse=True, stralign="left"))
-    click.echo(f"\n{CAVEAT} Guessing would err on 90 %.")
+    click.echo(f"\n{CAVEATS['imagenet']} Guessing would err on 90 %.")
     click.echo(f"{duration(done.seconds)} in all. Every table: {done.page}")
     click.echo(
         "\nNext:\n"

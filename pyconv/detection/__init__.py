@@ -1,0 +1,1 @@
+"""Single shot detection around the network: boxes, matching, loss, post-processing, and how good what is found is."""
