@@ -1,6 +1,7 @@
-"""The paper's pictures of segmentations (appendix A.3): which networks stand side by side, tested how.
+"""Pictures of what networks predict, side by side: Figures 10 and 11 (appendix A.3), and detections of Table 8's rows.
 
-Figures 7 and 9, the training curves, are drawn on the report's page from records (`results.printers.curves`).
+The paper prints no picture of detections: those are named by the networks' depth and have no number. Figures 7 and 9,
+the training curves, are drawn on the report's page from records (`results.printers.curves`).
 """
 
 from collections.abc import Iterable
@@ -28,6 +29,23 @@ class SegmentationFigure:
     caption: str
     shown: tuple[Shown, ...]
 
+    @property
+    def name(self) -> str:
+        """`figure10`."""
+        return f"figure{self.number}"
+
+
+@dataclass(frozen=True)
+class DetectionFigure:
+    """Rows of photographs: the boxes of its objects, and those that each of the networks `shown` finds."""
+
+    name: str
+    caption: str
+    shown: tuple[Shown, ...]
+
+
+Figure = SegmentationFigure | DetectionFigure
+
 
 @dataclass(frozen=True)
 class Pictured:
@@ -49,6 +67,16 @@ def _depth(depth: int) -> Shown:
     return Shown(("PyConvSegNet", f"PyConvResNet-{depth}"), 6, f"pyconvresnet{depth}", "", "miou_ms")
 
 
+def _detectors(depth: int) -> DetectionFigure:
+    """The two detectors of Table 8 on backbones of a depth."""
+    names = (f"Baseline SSD-{depth}", f"ssd{depth}"), (f"PyConvSSD-{depth}", f"pyconvssd{depth}")
+    return DetectionFigure(
+        f"detections{depth}",
+        f"Objects in COCO val2017 images found by SSD and PyConvSSD with {depth} layers, 300x300 input.",
+        tuple(Shown((label,), 8, row, "", "ap") for label, row in names),
+    )
+
+
 FIGURE10 = SegmentationFigure(
     10,
     "Segmentations of ADE20K validation images by three heads on ResNet-50 of output stride 8, single scale.",
@@ -63,10 +91,11 @@ FIGURE11 = SegmentationFigure(
     "Segmentations of ADE20K validation images by PyConvSegNet on PyConvResNet backbones of three depths, multi-scale.",
     (_depth(50), _depth(101), _depth(152)),
 )
-FIGURES = (FIGURE10, FIGURE11)
+DETECTIONS = (_detectors(50), _detectors(101))
+FIGURES: tuple[Figure, ...] = (FIGURE10, FIGURE11, *DETECTIONS)
 
 
-def pictured(figure: SegmentationFigure, tables: Iterable[Table | ArchitectureTable]) -> tuple[Pictured, ...]:
+def pictured(figure: Figure, tables: Iterable[Table | ArchitectureTable]) -> tuple[Pictured, ...]:
     """The columns of `figure` as `tables` have them, the paper's or the mini ones; () where one is not among them."""
     numbered = {table.number: table for table in tables if isinstance(table, Table)}
     if not all(shown.table in numbered for shown in figure.shown):
@@ -74,7 +103,7 @@ def pictured(figure: SegmentationFigure, tables: Iterable[Table | ArchitectureTa
     return tuple(_pictured(shown, numbered[shown.table]) for shown in figure.shown)
 
 
-def figures_of(rows: Iterable[tuple[Table, Row]]) -> list[SegmentationFigure]:
+def figures_of(rows: Iterable[tuple[Table, Row]]) -> list[Figure]:
     """The figures that show one of `rows`."""
     chosen = {(table.number, row.key, row.group) for table, row in rows}
     return [f for f in FIGURES if any((one.table, one.row, one.group) in chosen for one in f.shown)]

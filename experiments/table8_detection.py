@@ -15,8 +15,8 @@ from experiments.spec import Column, Published, Row, Table
 from pyconv.architectures import SSD, pyconvssd, ssd
 
 LOST = (
-    "Our copy of the paper lost this line but for 42.64 under area L. "
-    "22.89 M and 20.92 GFLOPs are computed, not published."
+    'Our copy of the paper lost this line but for 42.64 under area L: "?" is not readable. "[22.89]" and "[20.92]", in '
+    "millions of parameters and GFLOPs, are computed, not published."
 )
 
 

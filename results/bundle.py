@@ -14,6 +14,7 @@ from typing import Any
 import experiments
 from experiments.spec import ArchitectureTable, Table, digest, family
 from results import bundle_layout as layout
+from results import by_hand
 from results.bundle_layout import BundleError, Member, json_text
 from results.bundle_zip import write_zip
 from results.crate import Title, crate_text
@@ -82,6 +83,8 @@ def contents(tables: Sequence[Table | ArchitectureTable], evidence: Evidence, ab
     kept = used(tables, evidence)
     rendered_by = program()
     members = [Member.of(f"{layout.RECORDS}{place}", evidence.root / place) for place, _ in placed(kept)]
+    if kept.by_hand:
+        members.append(Member.of(layout.BY_HAND, evidence.root / by_hand.FILE))
     pages = render(tables, kept, records_link=layout.RECORDS_LINK)
     members += [Member.of(f"{layout.REPORT}{name}", page) for name, page in pages.items() if isinstance(page, str)]
     made_of = {"schema": layout.SCHEMA, "target": about.target, "mini": about.mini, "rendered_by": rendered_by}
@@ -101,6 +104,8 @@ def used(tables: Iterable[Table | ArchitectureTable], evidence: Evidence) -> Evi
     """The part of `evidence` that reports on `tables` rest on: every seed and protocol of their experiments and of
     those that these start from, and every count of their networks. Files that are no evidence are not in it.
     """
+    tables = tuple(tables)
+    names = {table.name for table in tables}
     runs = list(experiments.trainings(tables).values())
     families = {family(run) for run in runs}
     networks = {digest(run.model) for run in runs}
@@ -110,6 +115,7 @@ def used(tables: Iterable[Table | ArchitectureTable], evidence: Evidence) -> Evi
         released={place: record for place, record in evidence.released.items() if record.family in families},
         counts={place: count for place, count in evidence.counts.items() if count.network_digest in networks},
         external={place: record for place, record in evidence.external.items() if record.family in families},
+        by_hand={target: one for target, one in evidence.by_hand.items() if target.split("/")[0] in names},
         problems=(),
     )
 

@@ -5,6 +5,7 @@
     environments.json        software and machines of the records                                  (results.origins)
     data-manifests.json      data sets of the records: sizes and checksums                         (results.origins)
     records/**.json          the records, byte for byte
+    records/published.toml   printed numbers that were entered by hand, where there are such   (results.by_hand)
     report/*                 the pages rendered from them
     ro-crate-metadata.json   all of this for programs that know RO-Crate                           (results.crate)
     manifest-sha256.txt      the SHA-256 of every other member, as `sha256sum -c` reads it
@@ -22,11 +23,14 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+from results import by_hand
+
 SCHEMA = 1
 ABOUT, SPECS, ENVIRONMENTS, DATA = "bundle.json", "specs.json", "environments.json", "data-manifests.json"
 CRATE, MANIFEST = "ro-crate-metadata.json", "manifest-sha256.txt"
 FILES = (ABOUT, SPECS, ENVIRONMENTS, DATA, CRATE, MANIFEST)
 RECORDS, REPORT = "records/", "report/"
+BY_HAND = f"{RECORDS}{by_hand.FILE}"
 RECORDS_LINK = f"../{RECORDS}"  # from a page of the report
 
 MAX_MEMBERS = 200_000
@@ -105,7 +109,7 @@ def name_problems(names: Iterable[str]) -> list[str]:
 def _name_problem(name: str) -> str | None:
     if not _is_name(name):
         return f"{shown(name)}: no name of a member (relative, of letters, digits, '.', '_', '-', no part hidden)"
-    if name in FILES or name.startswith(REPORT) or (name.startswith(RECORDS) and name.endswith(".json")):
+    if name in (*FILES, BY_HAND) or name.startswith(REPORT) or (name.startswith(RECORDS) and name.endswith(".json")):
         return None
     return f"{shown(name)}: no part of a bundle"
 

@@ -14,12 +14,13 @@ class Cell:
     """One printed number. `measured`, `delta`, `band`, `se`: in the printed unit; `raw`: the exact integer of a count.
 
     `published`: as in `experiments.spec`: a number, "-" for a printed dash, None where our copy is not readable;
-    `reference`: what a count is compared with instead. `verdict` None: nothing to compare (a dash, a mini run).
-    `values`: of each seed. `seed_noise`: of `measured`, of seeds alone. `test`: a measured number against the printed
-    one, with its p-value `p`, Holm's `adjusted` one among the `tested` cells of the table, and the loss that such a
-    cell would show in 80% of all cases, `detectable`. `conventions`: a FLOP cell's counts under every convention.
-    `records`: where the evidence is, under the records' folder. `departures`: what puts the measured number off its
-    protocol; the number then carries `MARK` in every format.
+    `reference`: what a count is compared with instead. `entered`: where `published` was read by whom, when it was
+    entered by hand. `verdict` None: nothing to compare (a dash, a mini run). `values`: of each seed. `seed_noise`: of
+    `measured`, of seeds alone. `test`: a measured number against the printed one, with its p-value `p`, Holm's
+    `adjusted` one among the `tested` cells of the table, and the loss that such a cell would show in 80% of all cases,
+    `detectable`. `conventions`: a FLOP cell's counts under every convention. `records`: where the
+    evidence is, under the records' folder. `departures`: what puts the measured number off its protocol; the number
+    then carries `MARK` in every format.
     """
 
     table: str
@@ -29,6 +30,7 @@ class Cell:
     column: Column
     published: Published
     reference: float | None = None
+    entered: str = ""
     measured: float | None = None
     raw: int | None = None
     delta: float | None = None
@@ -65,9 +67,14 @@ class Cell:
 
     @property
     def published_text(self) -> str:
-        """As printed; "?" where our copy of the paper is not readable, nothing on a line that a user added."""
+        """As printed; where our copy of the paper is not readable "?", or in brackets what was computed instead.
+
+        Nothing on a line that a user added.
+        """
         if isinstance(self.published, str):
             return self.published
+        if self.published is None and self.reference is not None:
+            return f"[{self.reference:.{self.column.decimals}f}]"
         if self.published is None:
             return "" if self.own else "?"
         return f"{self.published:.{self.column.decimals}f}"

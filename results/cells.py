@@ -104,6 +104,7 @@ def _cell(table: Table, row: Row, column: Column, published: Published, evidence
         mini=table.mini,
         own=not row.printed,
     )
+    cell = _filled(cell, evidence)
     if row.experiment is None:
         return judged(cell, Judgement("QUOTED", "another paper's number: shown, never run here", None, None))
     if column.external:
@@ -112,6 +113,15 @@ def _cell(table: Table, row: Row, column: Column, published: Published, evidence
         count = evidence.count(row.experiment.model, column.input_size)
         return _counted(cell, count, evidence) if count or not table.mini else _run_s_count(cell, table, row, evidence)
     return _measured(cell, row.experiment, table.protocol(row, column), evidence)
+
+
+def _filled(cell: Cell, evidence: Evidence) -> Cell:
+    """The cell with the printed number that was entered by hand, where our copy of the paper is not readable."""
+    found = evidence.by_hand.get(cell.target)
+    if found is None or cell.published is not None:
+        return cell
+    footnotes = (*cell.footnotes, f"The published number is not readable in our copy of the paper: {found.words}.")
+    return replace(cell, published=found.number, reference=None, entered=found.words, footnotes=footnotes)
 
 
 def whole(table: Table) -> Table:

@@ -131,7 +131,7 @@ class Page:
             return Number(None, EXACT, "?")
         protocol = self._protocols[place.table, place.row, place.column, place.group]
         noise = of_published(value, cell.column, (protocol.samples if protocol else None) or 0)
-        return Number(value, noise, f"{value:.{cell.column.decimals}f}")
+        return Number(value, noise, f"{cell.published_text}{' (by hand)' if cell.entered else ''}")
 
     def measured(self, place: Place) -> Number:
         """The measured number; a quoted row's printed one."""

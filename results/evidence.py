@@ -9,6 +9,7 @@ from pathlib import Path
 
 from experiments.spec import Experiment, Protocol, digest, family, fingerprint
 from pyconv.architectures import Network
+from results.by_hand import Entered, read_by_hand
 from results.compliance import Check, check
 from results.digests import digest_of
 from results.reading import read_each
@@ -34,7 +35,8 @@ class Evidence:
     """Every valid record under `root`, by its place; `problems`: files that are not evidence, and why.
 
     `released`: records of weights that were not trained here; no training counts as done because of them.
-    `external`: what test servers answered, entered by hand.
+    `external`: what test servers answered, entered by hand. `by_hand`: printed numbers that our copy of the paper lost,
+    by the target of their cells.
     """
 
     root: Path
@@ -43,6 +45,7 @@ class Evidence:
     released: Mapping[str, Record] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
     external: Mapping[str, ExternalRecord] = field(default_factory=dict)
+    by_hand: Mapping[str, Entered] = field(default_factory=dict)
 
     @classmethod
     def load(cls, root: Path | None = None) -> "Evidence":
@@ -63,14 +66,16 @@ class Evidence:
                 else:
                     known.add(measured)
                     found[place] = read
+        by_hand, faults = read_by_hand(root)
         runs = {place: record for place, record in found.items() if isinstance(record, Record)}
         return cls(
             root,
             {place: record for place, record in runs.items() if not record.released},
             {place: record for place, record in found.items() if isinstance(record, CountRecord)},
             {place: record for place, record in runs.items() if record.released},
-            tuple(problems),
+            (*problems, *faults),
             {place: record for place, record in found.items() if isinstance(record, ExternalRecord)},
+            by_hand,
         )
 
     def measurement(self, experiment: Experiment, protocol: Protocol) -> Record | None:

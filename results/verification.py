@@ -174,7 +174,7 @@ def _shown(cell: Cell | None) -> str:
     """The printed number; a computed reference in brackets."""
     if cell is None or (cell.published is None and cell.reference is None):
         return "-"
-    return f"({cell.reference:.2f})" if cell.published is None else f"{cell.published:.2f}"
+    return f"[{cell.reference:.2f}]" if cell.published is None else f"{cell.published:.2f}"
 
 
 def _table(lines: list[list[str]], layout: str) -> str:

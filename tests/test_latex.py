@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from evidence import save
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from latex_pages import columns, everything_measured, lines, parts, printed, rows, width
+from latex_pages import PUBLISHED, columns, everything_measured, lines, parts, printed, rows, width
 from test_report import HOSTILE, NEW, NOWHERE, OLD, TABLE, evidence, hostile
 
 from experiments import tables
@@ -106,6 +106,10 @@ def test_hostile_text_adds_no_cell_and_no_line() -> None:
             assert [width(line) for line in lines(page)] == [width(line) for line in lines(harmless[name])]
 
 
+# In brackets, which `rows` leaves out, in the place of two lost counts.
+COMPUTED = PUBLISHED["table8"]["derived_not_published"]["Baseline SSD-50"]
+
+
 def best(number: int, place: int) -> tuple[float, str]:
     """Of a column of published.yaml: the best number and how the paper emphasises it."""
     names, found = printed(number)
@@ -117,10 +121,12 @@ def best(number: int, place: int) -> tuple[float, str]:
 
 @pytest.mark.parametrize("number", PLAIN)
 def test_the_best_published_numbers_are_emphasised(pending: dict[str, str], number: int) -> None:
-    for row, page_row in zip(printed(number)[1], rows(pending[f"table{number}.tex"]), strict=True):
+    names, expected = printed(number)
+    for row, page_row in zip(expected, rows(pending[f"table{number}.tex"]), strict=True):
         for place, (value, (text, style)) in enumerate(zip(row, page_row, strict=True)):
             if not isinstance(value, float):
-                assert (text, style) == ({"-": "--", None: "?"}[value], "")
+                lost = f"{COMPUTED[names[place]]}" if number == 8 and names[place] in COMPUTED else "?"
+                assert (text, style) == ({"-": "--", None: lost}[value], "")
                 continue
             top, how = best(number, place)
             assert (float(text), style) == (value, how if value == top else ""), (number, row)

@@ -125,7 +125,7 @@ def test_a_lost_count_is_compared_with_the_computed_one(tmp_path: Path) -> None:
     table = replace(TABLE, rows=(row,))
     found = evidence(tmp_path)
     params = cell_of(table, found, "old", "params")
-    assert (params.verdict, params.published_text) == ("MATCH", "?")
+    assert (params.verdict, params.published_text) == ("MATCH", "[25.56]")
     assert "computed, not published" in params.reason
     assert cell_of(table, found, "old", "flops").verdict == "FAILED"
     assert cell_of(table, found, "old", "top1_err").verdict == "PENDING"

@@ -65,7 +65,7 @@ def _cells(cells: Iterable[Cell]) -> Iterator[tuple[str, tuple[Tex, ...]]]:
         without = NONE if cell.measured is not None else cell.measured_text
         yield (
             cell.target,
-            (_value(cell.measured_text), _value(cell.published_text or NONE), _value(cell.delta_text or without)),
+            (_value(cell.measured_text), _printed(cell), _value(cell.delta_text or without)),
         )
 
 
@@ -115,6 +115,12 @@ def _published(cell: Cell) -> float | None:
 def _measured(cell: Cell) -> float | None:
     """In the printed unit; the exact count where there is one."""
     return cell.raw / cell.column.scale if cell.raw is not None else cell.measured
+
+
+def _printed(cell: Cell) -> Tex:
+    """The published number; one that was entered by hand says so."""
+    value = _value(cell.published_text or NONE)
+    return Tex(rf"{value}\textsuperscript{{\S}}") if cell.entered else value
 
 
 def _value(text: str) -> Tex:

@@ -108,9 +108,11 @@ def cell_facts(cell: Cell) -> list[Fact]:
     measured = f"{cell.measured_text} {unit}" if cell.measured is not None else cell.measured_text
     if cell.values:
         measured += f" ± {_number(cell.noise.band())} (95% interval)"
+    shown = "?" if cell.reference is not None else cell.published_text
     printed = {"?": "not readable in our copy of the paper", "": "nothing", "-": "a dash"}
     return [
-        ("published", "" if cell.mini else printed.get(cell.published_text, f"{cell.published_text} {unit}")),
+        ("published", "" if cell.mini else printed.get(shown, f"{shown} {unit}")),
+        ("by hand", cell.entered),
         ("compared with", "" if cell.reference is None else f"{_number(cell.reference)} {unit}, computed"),
         ("measured", measured),
         ("exactly", "" if cell.raw is None else f"{cell.raw:,}"),

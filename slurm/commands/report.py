@@ -75,7 +75,9 @@ class Formats(click.ParamType[tuple[str, ...]]):
     type=click.Path(path_type=Path, file_okay=False, exists=True),
     help="Folder of checkpoints and logs: the page then shows what is under way there, too.",
 )
-@click.option("--figures", is_flag=True, help="Instead: Figures 10 and 11 of TARGET from the predictions in --runs.")
+@click.option(
+    "--figures", is_flag=True, help="Instead: Figures 10 and 11 and Table 8's detections, of what --runs predicted."
+)
 @click.option("--images", type=Names(), default=(), help="With --figures: names of photographs, with commas.")
 @options.data
 @options.records
