@@ -193,3 +193,9 @@ def test_a_network_that_has_diverged_is_not_taken_for_a_sound_one(value: float) 
     scores[1, place, 3] = value
     found = multibox_loss(locations, scores, matched)
     assert found.isfinite().tolist() == [True, False]
+
+
+def test_negatives_without_any_loss_are_still_no_positives() -> None:
+    scores = torch.tensor([0.0, -1e4]).expand(1, 6, 2)  # the background, beyond doubt
+    positive = torch.tensor([[True, False, True, False, False, True]])
+    assert hard_negatives(scores, positive).tolist() == [[False, True, False, True, True, False]]

@@ -104,6 +104,16 @@ def test_a_suppressed_box_suppresses_nothing_and_classes_do_not_meet() -> None:
     assert kept == {(1, 0.0), (1, 0.25), (2, 0.25), (2, 0.0)}
 
 
+@pytest.mark.parametrize("far", [0.5, 1.0, 1.5, 2.0, 100.0])
+def test_classes_do_not_meet_wherever_their_boxes_are(far: float) -> None:
+    side = torch.tensor([far, far, far + 0.5, far + 0.5])
+    places = torch.stack([side - shift for shift in (0.0, 2 * far, far, 2 * far + 0.5)])
+    scores = torch.zeros(1, 4, 5)
+    scores[0, torch.arange(4), torch.arange(1, 5)] = torch.arange(9.0, 5, -1)
+    (found,) = detect(torch.zeros(1, 4, 4), scores, to_centres(places))
+    assert found.labels.tolist() == [1, 2, 3, 4]
+
+
 @given(st.lists(st.tuples(with_area, st.tuples(*[st.integers(0, 4)] * 4)), min_size=1, max_size=40))
 def test_suppression_is_idempotent(made: list[tuple[tuple[int, ...], tuple[int, ...]]]) -> None:
     """Of what stays no two of a class overlap by more than a half; given again as boxes of these scores, all stays."""

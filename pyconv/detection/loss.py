@@ -49,7 +49,7 @@ def hard_negatives(scores: Tensor, positive: Tensor) -> Tensor:
     least = largest.gather(1, (wanted - 1).clamp(min=0))
     above, equal = harm > least, harm == least
     missing = wanted - above.sum(1, keepdim=True)
-    return (wanted > 0) & (above | (equal & (equal.cumsum(1) <= missing)))
+    return above | (equal & (equal.cumsum(1) <= missing))
 
 
 def _background_loss(scores: Tensor) -> Tensor:
