@@ -3,7 +3,8 @@
 Map sizes, widths and numbers of boxes are the paper's; scales, ratios and steps of the boxes and the first weights are
 those of NVIDIA's SSD300 for COCO, whose other settings the paper shares. (The paper's own code is not public.)
 
-At another image size the boxes keep their part of the image, and the head ends before a map would vanish.
+At another image size maps have the same strides and boxes the same pixels, at most the whole image: as many default
+boxes lie about an object of so many pixels. The head ends before a map would vanish.
 """
 
 from collections import OrderedDict
@@ -22,7 +23,7 @@ from pyconv.pyramid import PYRAMIDS
 
 IMAGE_SIZE = 300
 BOXES_PER_CELL = (4, 6, 6, 6, 4, 4)
-SCALES = (21, 45, 99, 153, 207, 261, 315)  # pixels of 300
+SCALES = (21, 45, 99, 153, 207, 261, 315)  # pixels
 STRIDE = 8  # of the backbone
 RATIOS = ((2,), (2, 3), (2, 3), (2, 3), (2,), (2,))
 
@@ -127,7 +128,7 @@ def default_boxes(image_size: int = IMAGE_SIZE) -> Tensor:
     maps = map_sizes(image_size)
     for number, (size, scales, ratios) in enumerate(zip(maps, pairwise(SCALES), RATIOS, strict=False)):
         step = _step(number, size, image_size)
-        shapes = [(width / IMAGE_SIZE, height / IMAGE_SIZE) for width, height in _shapes(*scales, ratios)]
+        shapes = [(width / image_size, height / image_size) for width, height in _shapes(*scales, ratios)]
         for row in range(size):
             for column in range(size):
                 centre = (column + 0.5) * step / image_size, (row + 0.5) * step / image_size
