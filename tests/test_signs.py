@@ -132,20 +132,20 @@ def test_sizes_orientations_and_how_many_digits(drawn: dict[str, list[signs.Scen
     for scenes in drawn.values():
         many = Counter(len(scene.labels) for scene in scenes)
         assert many[0] == len(scenes) / 20
-        assert sum(many[n] for n in (1, 2, 3, 4)) == len(scenes) * 19 / 20
-        assert min(many[n] for n in (1, 2, 3, 4)) > len(scenes) / 12  # large ones leave no room for four
+        assert sum(many[n] for n in range(1, 9)) == len(scenes) * 19 / 20
+        assert min(many[n] for n in (1, 2, 3, 4)) > len(scenes) / 12  # large ones leave no room for many more
     of_class = Counter(label for scene in drawn["val"] for label in scene.labels)
     assert min(of_class[label] for label in range(10)) >= 15
-    assert min(mask.sum() for scenes in drawn.values() for scene in scenes for _, mask in masks(scene)) >= 250
+    assert min(mask.sum() for scenes in drawn.values() for scene in scenes for _, mask in masks(scene)) >= 200
 
 
 @given(st.integers(), st.integers(180, 240))
 def test_digits_lie_in_the_scene_and_hardly_over_each_other(seed: int, short: int) -> None:
     found = signs._places(Random(seed), short, 240)
-    assert 1 <= len(found) <= 4
+    assert 1 <= len(found) <= 8
     covered = np.zeros((len(found), short, 240), bool)
     for mask, (top, left, side) in zip(covered, found, strict=True):
-        assert 40 <= side <= 180
+        assert 40 <= side <= 150
         mask[top : top + side, left : left + side] = True
         assert mask.sum() == side**2  # all of it is in the scene
     shared = covered.reshape(len(found), -1).astype(int) @ covered.reshape(len(found), -1).T

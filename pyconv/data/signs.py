@@ -1,4 +1,4 @@
-"""Photographs with 1 to 4 digits to be found and told apart: real digits on real photographs, as a true COCO file.
+"""Photographs with up to 8 digits to be found and told apart: real digits on real photographs, as a true COCO file.
 
     bbox = the smallest box around the ink, area = its pixels, segmentation = its mask as an uncompressed RLE
 
@@ -31,8 +31,8 @@ REGIONS: dict[str, dict[str, Region]] = {
 }
 """What each split may show of a photograph."""
 LONG_SIDE, SHORT_SIDE = 240, (180, 240)  # pixels
-MOST = 4  # digits
-SIDES = (40, 180)  # pixels of a digit's longer side with its outline
+MOST = 8  # digits; they are fewer where they find no room
+SIDES = (40, 150)  # pixels of a digit's longer side with its outline
 OVERLAP = 0.04  # at most of the smaller of two digits' squares: only their corners, where there is hardly any ink
 EMPTY = 20  # every so many scenes one has no digit
 QUALITY = 95  # of the JPEGs, with full chroma: libraries differ in the last bits all the same
@@ -94,7 +94,7 @@ def _size(random: Random) -> tuple[int, int]:
 
 
 def _places(random: Random, height: int, width: int) -> list[Place]:
-    """1 to `MOST` squares that overlap little; fewer where they find no room."""
+    """1 to `MOST` squares that overlap little."""
     places: list[Place] = []
     for _ in range(whole(random, 1, MOST)):
         for _ in range(_TRIES):
