@@ -9,7 +9,10 @@ import pytest
 
 from experiments import TABLES
 from experiments.mini import mini_table
+from pyconv.checkpoints import load_weights
 from pyconv.data import coco, signs
+from pyconv.models import build
+from pyconv.tasks.coco import evaluate
 from pyconv.train import Execution, Trained, train
 
 CPU = Execution(device="cpu", threads=1, validate_every=0)
@@ -42,18 +45,37 @@ def few(root: Path, folder: Path) -> Path:
     return folder
 
 
-def trained(key: str, root: Path, folder: Path) -> Trained:
-    """Two steps of a row's training, from scratch."""
+def trained(key: str, root: Path, folder: Path, epochs: int) -> Trained:
+    """The first epochs of a row's training, from scratch."""
     experiment = TABLE.row(key).experiment
     assert experiment is not None
-    recipe = replace(experiment.recipe, epochs=2, milestones=())
+    recipe = replace(experiment.recipe, epochs=epochs, milestones=())
     return train(experiment.model, recipe, seed=0, data_root=root, run_dir=folder, execution=CPU)
 
 
 def test_a_network_of_table8_gives_the_same_bits_every_time(root: Path, tmp_path: Path) -> None:
     data = few(root, tmp_path / "few")
-    first, second = (trained("pyconvssd50", data, tmp_path / life) for life in ("one", "two"))
+    first, second = (trained("pyconvssd50", data, tmp_path / life, epochs=2) for life in ("one", "two"))
     assert first.sha256 == second.sha256
     losses = [epoch["train_loss"] for epoch in first.history]
     assert losses == [epoch["train_loss"] for epoch in second.history]
     assert np.isfinite(losses).all()
+
+
+@pytest.mark.slow
+def test_a_third_of_the_training_finds_more_than_chance(root: Path, tmp_path: Path) -> None:
+    """From scratch, without the backbone on digits; an untrained network finds nothing at all."""
+    experiment, protocol = TABLE.row("ssd50").experiment, TABLE.column("ap").protocol
+    assert experiment is not None
+    assert protocol is not None
+    made = trained("ssd50", root, tmp_path, epochs=8)
+    scores = []
+    for weights in (None, load_weights(made.checkpoint)):
+        model = build(experiment.model, seed=0)
+        if weights is not None:
+            model.load_state_dict(weights)
+        scores.append(evaluate(model, data_root=root, crop=protocol.crop).metrics)
+    untrained, learnt = ({name: value for name, (value, _, _) in one.items()} for one in scores)
+    assert untrained["ap50"] < 0.1
+    assert learnt["ap50"] > 0.5
+    assert learnt["ar10"] > 3
