@@ -212,7 +212,8 @@ def test_a_network_learns_where_colours_are(root: Path, tmp_path: Path) -> None:
     recipe = replace(RECIPE, epochs=120, lr=0.002, milestones=(96,))
     trained = run(root, tmp_path, recipe, execution=replace(CPU, validate_every=120))
     untrained = coco.validate(TINY.build(seed=5), recipe, root, device=HERE)
-    assert trained.history[-1]["ap50"] > 20 > 5 > untrained["ap50"]
+    assert untrained["ap50"] < 12  # 200 boxes an image, some of them right
+    assert trained.history[-1]["ap50"] > 40
     assert trained.history[-1]["train_loss"] < trained.history[0]["train_loss"] / 2
 
 
