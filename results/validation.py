@@ -99,6 +99,7 @@ def check_record(values: Mapping[str, Any], where: Path | str) -> None:
     part(values, "data", DATA_FIELDS, where)
     for split, content in values["data"]["splits"].items():
         is_object(content, SPLIT_FIELDS, f"{where}: data.splits.{split}")
+        typed(content.get("trainable", 0), "count", f"{where}: data.splits.{split}.trainable")
     part(values, "code", CODE_FIELDS, where)
     for key, seconds in values["timings"].items():
         typed(seconds, "number", f"{where}: timings.{key}")

@@ -279,6 +279,10 @@ FORGERIES: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "other protocol": (lambda c: c["protocol"].update(key="crop999"), r"belongs in .*/crop999\.json"),
     "flops as text": (lambda c: c["complexity"]["flops"].update(macs="4"), r"complexity\.flops\.macs"),
     "split without hash": (lambda c: c["data"]["splits"]["val"].pop("sha256"), r"data\.splits\.val\.sha256 is missing"),
+    "trainable as text": (
+        lambda c: c["data"]["splits"]["val"].update(trainable="4"),
+        r"data\.splits\.val\.trainable is '4' .*right: count",
+    ),
     "time as text": (lambda c: c["timings"].update(train="fast"), r"timings\.train"),
     "history as numbers": (lambda c: c.update(history=[1]), "history is 1"),
     "deviation as number": (lambda c: c.update(deviations=[1]), "deviations is 1"),

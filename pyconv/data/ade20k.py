@@ -12,15 +12,15 @@ its label map's size, which that code refuses. `pyconv data check` tells photogr
 import hashlib
 import os
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from pyconv.data import ade20k_classes, decoding, kept
+from pyconv.data.contents import read, size_and_digest, sizes_of
 from pyconv.data.files import visible
-from pyconv.data.listing import ASKING, Told, untold
+from pyconv.data.listing import Told, untold
 from pyconv.data.split import DataError, Names
 
 FOLDERS = {
@@ -34,7 +34,6 @@ IGNORE = 255
 CLASS_LIST = "objectInfo150.txt"
 CONTENT_LIMIT = 20_000
 """Up to so many files the manifest's hash covers their content; above, as in the full release, paths and sizes."""
-_ASKED = 500
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,7 +198,7 @@ def compute(scenes: Scenes, sizes: dict[str, int] | None = None) -> dict[str, ob
         sizes = file_sizes(scenes)
     total = hashlib.sha256()
     for place in places:
-        size, digest = _size_and_digest(scenes.root / place) if sizes is None or with_content else (sizes[place], "-")
+        size, digest = size_and_digest(scenes.root / place) if sizes is None or with_content else (sizes[place], "-")
         total.update(os.fsencode(f"{place}\t{size}\t{digest}\n"))
     return {
         "samples": len(scenes),
@@ -211,38 +210,7 @@ def compute(scenes: Scenes, sizes: dict[str, int] | None = None) -> dict[str, ob
 
 def file_sizes(scenes: Scenes, told: Told = untold) -> dict[str, int]:
     """Bytes of each photograph and label map: one question a file, several at once."""
-    places = [*scenes.images, *scenes.annotations]
-    parts = [places[start : start + _ASKED] for start in range(0, len(places), _ASKED)]
-    found: dict[str, int] = {}
-
-    def ask(part: list[str]) -> dict[str, int]:
-        return {place: _size(f"{scenes.root}/{place}") for place in part}
-
-    with ThreadPoolExecutor(ASKING) as pool:
-        for sizes in pool.map(ask, parts):
-            found |= sizes
-            told(len(found), len(places), scenes.name)
-    return found
-
-
-def read(path: Path) -> bytes:
-    """A file's bytes. Raises `DataError` naming it when they cannot be read."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); is it complete?") from error
-
-
-def _size(path: str) -> int:
-    try:
-        return os.stat(path).st_size  # noqa: PTH116 - tens of thousands of names: no Path for each
-    except OSError as error:
-        raise DataError(f"{path}: cannot be looked at ({error.strerror}); replace or delete it") from error
-
-
-def _size_and_digest(path: Path) -> tuple[int, str]:
-    content = read(path)
-    return len(content), hashlib.sha256(content).hexdigest()
+    return sizes_of(scenes.root, [*scenes.images, *scenes.annotations], scenes.name, told)
 
 
 def _named(path: Path, error: ValueError) -> DataError:

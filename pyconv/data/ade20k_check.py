@@ -18,6 +18,7 @@ from PIL import Image
 from pyconv.data import ade20k, ade20k_classes, decoding, kept
 from pyconv.data.ade20k import Listing, Scenes
 from pyconv.data.check import CHANGED, NAMED, NOT_KEPT, SEED, Checked, Finding, some
+from pyconv.data.contents import read
 from pyconv.data.listing import Told, untold
 
 SAMPLES = {"train": 20_210, "val": 2_000, "train+val": 22_210, "test": 3_352}
@@ -147,7 +148,7 @@ def _photograph(scenes: Scenes, index: int, found: Survey, decoded: bool) -> tup
     if not decoded:
         size, turned = decoding.photograph_header(scenes.root / place)
     else:
-        content = ade20k.read(scenes.root / place)
+        content = read(scenes.root / place)
         sound = decoding.sound_jpeg(content)
         height, width, _ = (decoding.rgb(content) if sound is None else sound).shape
         size, turned = (width, height), decoding.is_turned(content)

@@ -10,7 +10,6 @@ the image or have no area are given as they are; `trainable` leaves out images t
 import hashlib
 import os
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,10 +17,10 @@ from pathlib import Path
 import numpy as np
 
 from pyconv.data import coco_json, decoding, kept
-from pyconv.data.ade20k import read
 from pyconv.data.coco_json import Annotations, Category
+from pyconv.data.contents import read, size_and_digest, sizes_of
 from pyconv.data.files import visible
-from pyconv.data.listing import ASKING, Told, untold
+from pyconv.data.listing import Told, untold
 from pyconv.data.split import DataError, Names
 
 __all__ = ["FOLDERS", "Annotations", "Category", "CocoSplit", "clipped", "manifest", "read_coco"]
@@ -30,7 +29,6 @@ FOLDERS = {"train": "train2017", "val": "val2017"}
 """Split -> the release's folder of images."""
 CONTENT_LIMIT = 20_000
 """Up to so many images the manifest's hash covers their content; above, as in train2017, names and sizes."""
-_ASKED = 500
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,7 +211,7 @@ def compute(split: CocoSplit, sizes: dict[str, int] | None = None) -> dict[str, 
     if not with_content and sizes is None:
         sizes = file_sizes(split)
     for name in sorted(split.files):
-        size, digest = _size_and_digest(split.folder / name) if with_content or sizes is None else (sizes[name], "-")
+        size, digest = size_and_digest(split.folder / name) if with_content or sizes is None else (sizes[name], "-")
         total.update(os.fsencode(f"{name}\t{size}\t{digest}\n"))
     return {
         "samples": len(split),
@@ -226,27 +224,4 @@ def compute(split: CocoSplit, sizes: dict[str, int] | None = None) -> dict[str, 
 
 def file_sizes(split: CocoSplit, told: Told = untold) -> dict[str, int]:
     """Bytes of each image: one question a file, several at once."""
-    names = [*split.files]
-    parts = [names[start : start + _ASKED] for start in range(0, len(names), _ASKED)]
-    found: dict[str, int] = {}
-
-    def ask(part: list[str]) -> dict[str, int]:
-        return {name: _size(f"{split.folder}/{name}") for name in part}
-
-    with ThreadPoolExecutor(ASKING) as pool:
-        for sizes in pool.map(ask, parts):
-            found |= sizes
-            told(len(found), len(names), split.name)
-    return found
-
-
-def _size(path: str) -> int:
-    try:
-        return os.stat(path).st_size  # noqa: PTH116 - a hundred thousand names: no Path for each
-    except OSError as error:
-        raise DataError(f"{path}: cannot be looked at ({error.strerror}); replace or delete it") from error
-
-
-def _size_and_digest(path: Path) -> tuple[int, str]:
-    content = read(path)
-    return len(content), hashlib.sha256(content).hexdigest()
+    return sizes_of(split.folder, [*split.files], split.name, told)

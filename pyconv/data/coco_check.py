@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from pyconv.data import coco, coco_classes, decoding, kept
-from pyconv.data.ade20k import read
 from pyconv.data.check import CHANGED, NAMED, NOT_KEPT, SEED, Checked, Finding, some
 from pyconv.data.coco import CocoSplit
+from pyconv.data.contents import read
 from pyconv.data.listing import Told, untold
 
 EDGE = 0.02

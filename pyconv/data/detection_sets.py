@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from pyconv.data.ade20k import read
 from pyconv.data.coco import CocoSplit, clipped
+from pyconv.data.contents import read
 from pyconv.data.detection_transforms import placed, random_view, seen
 from pyconv.data.pixels import Picture
 from pyconv.data.sampling import derive_seed
