@@ -5,10 +5,11 @@ base64. As a whole number: the same bits without those zeros, so that `a & ~b` a
 """
 
 import base64
-import binascii
 from collections.abc import Iterable
 from itertools import islice
 from typing import TYPE_CHECKING
+
+import pybase64
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +26,7 @@ def pack(right: Iterable[bool]) -> str:
 def unpack(text: str, n: int) -> int:
     """The bits of `n` images as one whole number, the last image its lowest bit. Raises ValueError for other text."""
     try:
-        packed = binascii.a2b_base64(text, strict_mode=True)
+        packed = pybase64.b64decode(text, validate=True)
     except ValueError:  # other characters, padding of another length, letters that are not ASCII
         raise ValueError("is not base64; numpy.packbits of one bit an image, in base64, is right") from None
     size = -(-n // 8)
@@ -41,7 +42,7 @@ def mean_wrong(texts: Iterable[str], n: int) -> "np.ndarray":
     """The share of `texts`, each the outcomes of one record, that is wrong on each of `n` images: float64 of (n,)."""
     import numpy as np  # late: most readers of records look at no image
 
-    packed = (np.frombuffer(binascii.a2b_base64(text), np.uint8) for text in texts)
+    packed = (np.frombuffer(pybase64.b64decode(text), np.uint8) for text in texts)
     right, records = np.zeros(n, np.int64), 0
     while some := list(islice(packed, 255)):  # as many as a byte can count
         part = np.zeros(n, np.uint8)

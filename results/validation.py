@@ -70,6 +70,8 @@ LAYER_FIELDS: dict[str, dict[str, str]] = {
     "linear": {"out": "count"},
 }
 LEVEL_FIELDS = {"kernel": "list", "out": "count", "groups": "count"}
+# Parts of a measurement that are the same in many others: each content is searched for infinite numbers once.
+_OFTEN_EQUAL = ("protocol", "complexity", "data", "code", "environment")
 
 
 def check_record(values: Mapping[str, Any], where: Path | str) -> None:
@@ -80,8 +82,8 @@ def check_record(values: Mapping[str, Any], where: Path | str) -> None:
     looked_at: dict[str, Any] = {"history": odd}
     if sound(of_any_seed):
         looked_at["experiment"] = {"seed": values["experiment"].get("seed")}
-    if sound(content_of(values["protocol"])):
-        looked_at["protocol"] = {}
+    if sound(content_of([values[key] for key in _OFTEN_EQUAL])):
+        looked_at.update(dict.fromkeys(_OFTEN_EQUAL))
     finite({**values, **looked_at}, f"{where}: ")
     _identity(values, of_any_seed, where)
     if not values["metrics"]:
@@ -100,6 +102,9 @@ def check_record(values: Mapping[str, Any], where: Path | str) -> None:
     for split, content in values["data"]["splits"].items():
         is_object(content, SPLIT_FIELDS, f"{where}: data.splits.{split}")
         typed(content.get("trainable", 0), "count", f"{where}: data.splits.{split}.trainable")
+        typed(content.get("skipped", {}), "object", f"{where}: data.splits.{split}.skipped")
+        for word, number in content.get("skipped", {}).items():
+            typed(number, "count", f"{where}: data.splits.{split}.skipped.{word}")
     part(values, "code", CODE_FIELDS, where)
     for key, seconds in values["timings"].items():
         typed(seconds, "number", f"{where}: timings.{key}")
