@@ -4,7 +4,8 @@ A difference delta of two numbers in the printed unit has three sources of noise
 
     rounding   h: half the last printed digit, a bound
     normal     E: a standard error that is known: sqrt(p (100 - p) / n) of an error rate over n images (binomial), the
-               bootstrap's of a record, or `RERUN_SD`, the spread between runs that one seed leaves to be assumed
+               bootstrap's or jackknife's of a record, or `RERUN_SD`, the spread between runs that one seed leaves to
+               be assumed
     student    S with f degrees of freedom: a standard error estimated from seeds
 
     band(level) = h + sqrt(z^2 E^2 + t_f^2 S^2)

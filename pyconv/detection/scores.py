@@ -37,13 +37,29 @@ class Found:
 
 def scores(split: CocoSplit, found: Sequence[Found]) -> dict[str, float]:
     """The numbers of `METRICS` in percent; those of areas that no object has are left out, as they are not defined."""
-    from faster_coco_eval import COCO, COCOeval_faster  # late: readers of detections do without
+    return Scoring(split, found).numbers()
 
-    truth = COCO(ground_truth(split))
-    evaluation = COCOeval_faster(truth, truth.loadRes(as_results(split, found)), "bbox")
-    evaluation.run()
-    values = zip(METRICS, evaluation.stats[: len(METRICS)].tolist(), strict=True)
-    return {name: round(100 * value, DECIMALS) for name, value in values if value != _NONE}
+
+class Scoring:
+    """What was detected in a split beside what is there, to be counted over some or all of the images."""
+
+    def __init__(self, split: CocoSplit, found: Sequence[Found]) -> None:
+        from faster_coco_eval import COCO  # late: readers of detections do without
+
+        self._ids = split.ids.tolist()
+        self._truth = COCO(ground_truth(split))
+        self._results = self._truth.loadRes(as_results(split, found))
+
+    def numbers(self, images: Sequence[int] | None = None) -> dict[str, float]:
+        """`scores` over the images with these numbers; None: over all."""
+        from faster_coco_eval import COCOeval_faster
+
+        evaluation = COCOeval_faster(self._truth, self._results, "bbox")
+        if images is not None:
+            evaluation.params.imgIds = [self._ids[number] for number in images]
+        evaluation.run()
+        values = zip(METRICS, evaluation.stats[: len(METRICS)].tolist(), strict=True)
+        return {name: round(100 * value, DECIMALS) for name, value in values if value != _NONE}
 
 
 def as_results(split: CocoSplit, found: Sequence[Found]) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from pyconv.data.coco import CocoSplit, read_coco
 from pyconv.data.detection_sets import TestSet
 from pyconv.data.imagenet import normalise, stack
 from pyconv.data.split import DataError
+from pyconv.detection.errors import standard_errors
 from pyconv.detection.postprocessing import Detections, detect
 from pyconv.detection.scores import Found, as_results
 from pyconv.detection.scores import scores as coco_scores
@@ -37,26 +38,29 @@ def evaluate(
     device: torch.device | str = "cpu",
     workers: int = 0,
     predictions: Path | None = None,
+    errors: bool = True,
 ) -> Evaluation:
     """COCO's twelve numbers of `model` on a split, in percent: images stretched to `crop` x `crop`, eval mode, float32.
 
     Of each image the 200 best boxes above a score of 0.05 after NMS at 0.5 in each class. When torch.distributed
     runs, rank r takes every world_size-th image: each one is counted once and every rank gets the whole result.
     `batch_size` is a rank's and changes speed only. `model` is left as it is: a copy with folded batch norms is tested.
-    `predictions`: a folder for `RESULTS`. Numbers of areas that no object has are left out.
+    `predictions`: a folder for `RESULTS`. Numbers of areas that no object has are left out. `errors`: whether the
+    numbers get standard errors (`pyconv.detection.errors`), for twenty times as much counting.
     """
     images = read_coco(data_root, split)
     fitting(getattr(model, "network", None), images, crop)
     found = list(_found(model, images, crop, batch_size, torch.device(device), workers))
     everything = [one for some in ranks.gather(found) for one in some]
     assert sorted(one.number for one in everything) == list(range(len(images))), "an image was not counted exactly once"
-    measured: dict[str, float] = {}
+    measured: dict[str, tuple[float, float | None]] = {}
     if ranks.current().rank == 0:
         if predictions is not None:
             _write(predictions, images, everything)
-        measured = coco_scores(images, everything)
-    metrics = {name: (value, len(images), None) for name, value in ranks.from_first(measured).items()}
-    return Evaluation(dict(metrics), len(everything), len(images), (crop, crop))
+        known = standard_errors(images, everything) if errors else {}
+        measured = {name: (value, known.get(name)) for name, value in coco_scores(images, everything).items()}
+    metrics = {name: (value, len(images), error) for name, (value, error) in ranks.from_first(measured).items()}
+    return Evaluation(metrics, len(everything), len(images), (crop, crop))
 
 
 def fitting(network: object, images: CocoSplit, size: int) -> architectures.SSD:

@@ -85,7 +85,8 @@ def validate(
 ) -> dict[str, float]:
     """COCO's twelve numbers on the validation split."""
     assert isinstance(recipe.augment, CocoAugment)
-    evaluation = evaluate(model, data_root=data_root, crop=recipe.augment.size, device=device, workers=workers)
+    size = recipe.augment.size
+    evaluation = evaluate(model, data_root=data_root, crop=size, device=device, workers=workers, errors=False)
     return {name: value for name, (value, _, _) in evaluation.metrics.items()}
 
 
