@@ -7,6 +7,9 @@ Of one measurement (`results.records.identity`) a folder holds one record. Each 
     conflict        the folder has another record of this measurement: told with what differs, left alone
     invalid         no evidence, or not a file of its source: told, never copied
 
+So does the file of printed numbers that a reader entered (`results.by_hand`), as a whole: of two that say different
+things a person has to make one.
+
 Sources are taken in their order, so of two that contradict each other the first one's record is kept and the second is
 told. A merge that was interrupted left whole records only; the same command again does the rest.
 """
@@ -17,8 +20,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from results import by_hand
 from results.evidence import Evidence
-from results.files import AlreadyRecorded, safe_name
+from results.files import AlreadyRecorded, safe_name, write_once
 from results.origins import commit, contradictions, one_line, other_answer
 from results.records import (
     AnyRecord,
@@ -103,6 +107,7 @@ class _Target:
         self._folders: dict[str, str] = {}
         for folder in sorted(root.glob("*-*/")):
             self._folders.setdefault(folder.name.rpartition("-")[2], folder.name)
+        self._by_hand = standing.by_hand if os.path.lexists(root / by_hand.FILE) else None
         self._root, self._dry_run = root, dry_run
         self.problems = standing.problems
 
@@ -125,6 +130,26 @@ class _Target:
         what, told = _against(self._files[place], record, text)
         return what, place, told
 
+    def take_by_hand(self, text: str, source: Path) -> tuple[What, str]:
+        """Copy the printed numbers that were entered in `source`, its file's `text`, where none are; what to tell."""
+        offered, faults = by_hand.read_by_hand(source)
+        if faults:
+            return "invalid", one_line(faults[0].removeprefix(f"{by_hand.FILE}: "))
+        if self._by_hand is None:
+            try:
+                if not self._dry_run:
+                    write_once(self._root / by_hand.FILE, text, lambda _: None)
+            except AlreadyRecorded:
+                return "conflict", "another process has written one meanwhile: merge again"
+            self._by_hand = offered
+            return "copied", ""
+        cells = sorted({*offered, *self._by_hand})
+        differing = [cell for cell in cells if offered.get(cell) != self._by_hand.get(cell)]
+        if not differing:
+            return "already there", ""
+        cells_told = "1 cell differs" if len(differing) == 1 else f"{len(differing)} cells differ"
+        return "conflict", f"{cells_told}, {differing[0]} among them: make one file of both"
+
     def _place(self, record: AnyRecord, path: Path) -> str:
         """Where the record belongs: under its label, made a plain name, unless the family has a folder."""
         ending = "-".join(("", *identity(record))) if isinstance(record, CountRecord) else f"-{record.family}"
@@ -146,6 +171,12 @@ def _steps(source: Path, target: _Target) -> Iterator[Step]:
         else:
             what, into, told = target.take(record, text, path)
             yield Step(what, name, place, into, told)
+    if os.path.lexists(path := source / by_hand.FILE):
+        try:
+            what, told = target.take_by_hand(_text(path, source), source)
+        except RecordError as error:
+            what, told = "invalid", one_line(str(error).removeprefix(f"{path}: "))
+        yield Step(what, name, by_hand.FILE, by_hand.FILE if what != "invalid" else "", told)
     for folder, told in _unread(source):
         yield Step("invalid", name, one_line(folder.relative_to(source).as_posix()), told=told)
 
