@@ -1,7 +1,7 @@
 """Pictures of what networks predict, side by side: Figures 10 and 11 (appendix A.3), and detections of Table 8's rows.
 
 The paper prints no picture of detections: those are named by the networks' depth and have no number. Figures 7 and 9,
-the training curves, are drawn on the report's page from records (`results.printers.curves`).
+the training curves, show no predictions: they are drawn from records (`results.printers.curves`).
 """
 
 from collections.abc import Iterable

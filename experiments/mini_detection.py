@@ -16,9 +16,11 @@ CLASSES = 11  # the background and ten digits
 TRAINED, HELD_OUT = 400, 120  # images
 SIDE = 64  # pixels: the digits have 10 to 50 of them, the squares of the default boxes 21 and more
 EPOCHS = 24
-BATCH = 16
-# What 80 steps on digits leave in stage 3 are maps of large values: at the backbone's rate the head explodes.
-LR, HEAD_LR = 0.004, 0.1  # of the backbone; times LR, of the head and the predictors
+BATCH = 8  # maps are small: more steps help more than better gradients
+LR = 0.004  # of the backbone
+# Of the head and the predictors, times LR and over the blocks of stage 3: what 80 steps on digits leave is still a sum
+# over its blocks, whose square grows with their number, and with it what the predictors' gradient is multiplied by.
+HEAD_LR = 0.6
 FLIP = 0.0  # a mirrored digit is another sign
 
 
@@ -33,7 +35,7 @@ def mini_detection(experiment: Experiment, init: Experiment | None) -> Experimen
         epochs=EPOCHS,
         batch_size=BATCH,
         lr=LR,
-        head_lr_factor=HEAD_LR,
+        head_lr_factor=HEAD_LR / model.backbone.stages[-1].blocks,
         milestones=tuple(milestone * EPOCHS / recipe.epochs for milestone in recipe.milestones),
         batch_norm_batch=min(recipe.batch_norm_batch, BATCH),
         augment=replace(recipe.augment, size=SIDE, flip=FLIP),

@@ -163,7 +163,7 @@ def _parallel(model: nn.Module, device: torch.device) -> DistributedDataParallel
 
 
 def _placed(model: nn.Module, device: torch.device) -> nn.Module:
-    # As the images are: otherwise every convolution converts its weights anew in every step.
-    if all(parameter.ndim <= 4 for parameter in model.parameters()):
-        model = model.to(memory_format=torch.channels_last)
-    return model.to(device)
+    # As the images or clips are: otherwise every convolution converts its weights anew in every step.
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    most = max(parameter.ndim for parameter in model.parameters())
+    return model.to(device).to(memory_format=formats[most]) if most in formats else model.to(device)

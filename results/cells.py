@@ -162,7 +162,8 @@ def _run_s_count(cell: Cell, table: Table, row: Row, evidence: Evidence) -> Cell
     for column in table.columns:
         protocol = table.protocol(row, column)
         own_way = column.key in dict(row.protocols)  # tested, and so counted, at a size of the row's own
-        same_size = protocol and (own_way or cell.column.input_size in (None, (3, protocol.crop, protocol.crop)))
+        size = cell.column.input_size
+        same_size = protocol and (own_way or size is None or size[-2:] == (protocol.crop, protocol.crop))
         for record in evidence.seeds(row.experiment, protocol) if protocol and same_size else []:
             flops = record.complexity["flops"]
             raw = flops.get(PAPER_CONVENTION) if cell.column.metric == "flops" else record.complexity["params"]
@@ -202,6 +203,7 @@ def _measured(cell: Cell, experiment: Experiment, protocol: Protocol | None, evi
         records=tuple(evidence.place(record) for record in records),
     )
     cell = _marked(cell, records, evidence)
+    cell = replace(cell, footnotes=(*cell.footnotes, *_counted_videos(cell, protocol, records)))
     if cell.mini:
         return replace(cell, reason=MINI)
     if not isinstance(cell.published, (int, float)):
@@ -217,6 +219,22 @@ def _from_file(cell: Cell, record: Record, shown: Sequence[Record]) -> str:
         return f"Released weights, not trained here: {about}."
     value = printed(record.metrics[cell.column.metric].value, cell.column)
     return f"Released weights, not trained here, give {value} {cell.column.unit}: {about}."
+
+
+def _counted_videos(cell: Cell, protocol: Protocol | None, records: Sequence[Record]) -> tuple[str, ...]:
+    """On how many videos a number was measured, a footnote a copy of the data: they differ, and in what is broken."""
+    if protocol is None or protocol.samples is not None:
+        return ()
+    texts = []
+    for record in records:
+        skipped = record.data["splits"].get(protocol.split, {}).get("skipped")
+        if skipped is not None:
+            metric = record.metrics[cell.column.metric]
+            error = "" if metric.se is None else f", standard error {metric.se:.2f} points"
+            words = ", ".join(f"{number:,} {word}" for word, number in skipped.items())
+            left_out = f"; {sum(skipped.values()):,} more were left out: {words}" if skipped else ""
+            texts.append(f"On {metric.n:,} videos{error}{left_out}.")
+    return tuple(dict.fromkeys(texts))
 
 
 def _marked(cell: Cell, records: Sequence[Record], evidence: Evidence) -> Cell:

@@ -14,7 +14,7 @@ from math import ceil
 from pathlib import Path
 
 import results
-from experiments import mini, mini_detection, mini_segmentation
+from experiments import mini, mini_detection, mini_segmentation, mini_video
 from experiments.spec import Experiment, Protocol
 from pyconv.architectures import Network
 from pyconv.recipe import Recipe, micro_batch_size
@@ -33,6 +33,7 @@ TRAINED = {
     mini.DATA: 1_280,
     mini_segmentation.DATA: mini_segmentation.TRAINED,
     mini_detection.DATA: mini_detection.TRAINED,
+    mini_video.DATA: mini_video.TRAINED,
 }
 TESTED = {
     "imagenet": 50_000,
@@ -42,6 +43,7 @@ TESTED = {
     mini.DATA: mini.HELD_OUT,
     mini_segmentation.DATA: mini_segmentation.HELD_OUT,
     mini_detection.DATA: mini_detection.HELD_OUT,
+    mini_video.DATA: mini_video.HELD_OUT,
 }
 FORWARD_AND_BACKWARD = 3
 BYTES = 4  # of a parameter

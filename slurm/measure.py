@@ -14,11 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from experiments.spec import Protocol, family, fingerprint, resolved
+from experiments.spec import Experiment, Protocol, family, fingerprint, resolved
 from pyconv import complexity, ranks
 from pyconv.checkpoints import load_weights
 from pyconv.data import PACKAGED, prepare
 from pyconv.models import build
+from pyconv.recipe import KineticsAugment
 from pyconv.tasks.values import Evaluation
 from pyconv.train import WEIGHTS, Execution, Interrupted, Trained, train
 from results import provenance
@@ -189,7 +190,7 @@ def test(
     started = time.perf_counter()
     task = _task(job)
     root = _data_root(job, protocol.data)
-    asked = {name: getattr(protocol, name) for name in task.TESTED_BY}
+    asked = {name: _asked(job, protocol, name) for name in task.TESTED_BY}
     if task.PREDICTS:
         asked["predictions"] = predictions
     evaluation = task.evaluate(
@@ -204,6 +205,11 @@ def test(
         return None
     seconds = time.perf_counter() - started
     return _record(job, protocol, origin, evaluation, root, seconds, about)
+
+
+def _asked(job: Job, protocol: Protocol, name: str) -> Any:
+    """What the protocol says; what it leaves to the training, as how clips are cut, of the recipe's augmentation."""
+    return getattr(protocol if hasattr(protocol, name) else job.experiment.recipe.augment, name)
 
 
 def _task(job: Job) -> ModuleType:
@@ -223,7 +229,6 @@ def _record(
     splits = dict(origin.splits)
     if protocol.data != experiment.recipe.data or protocol.split not in splits:
         splits[protocol.split] = _task(job).manifest(root, protocol.split)
-    size = (*experiment.model.input_size[:-2], protocol.crop, protocol.crop)
     return Record(
         name=experiment.name,
         fingerprint=fingerprint(experiment),
@@ -237,7 +242,7 @@ def _record(
         observed={"input": list(evaluation.input)},
         expected_samples=evaluation.expected if protocol.samples is None else protocol.samples,
         counted_samples=evaluation.samples,
-        complexity=asdict(complexity.count(experiment.model, size)),
+        complexity=asdict(complexity.count(experiment.model, _input_size(experiment, protocol))),
         checkpoint=origin.checkpoint,
         data={"name": protocol.data, "splits": splits},
         timings={**origin.timings, "test": seconds},
@@ -246,6 +251,13 @@ def _record(
         mini=job.mini,
         **about,
     )
+
+
+def _input_size(experiment: Experiment, protocol: Protocol) -> tuple[int, ...]:
+    """(C, H, W), or of a clip (C, T, H, W), that enters the network."""
+    augment = experiment.recipe.augment
+    frames = (augment.frames,) if isinstance(augment, KineticsAugment) else ()
+    return (3, *frames, protocol.crop, protocol.crop)
 
 
 def provenance_of(job: Job, seat: Seat) -> dict[str, Any]:

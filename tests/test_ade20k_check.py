@@ -289,7 +289,7 @@ def test_a_run_is_refused_before_it_starts_where_a_folder_is_missing(root: Path)
 def test_every_data_set_that_can_be_read_has_a_layout() -> None:
     assert set(PACKAGED) <= set(LAYOUTS)
     assert expected("digits", "val") == ["val"]
-    assert expected("kinetics", "val") == []  # not read yet
+    assert expected("kinetics", "val") == ["index"]
     assert expected("scenes", "test") == ["images/testing"]
     assert described("digits", "val") == "val/<class>/<image>"
 

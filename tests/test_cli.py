@@ -82,7 +82,7 @@ def test_the_console_script_is_this_one() -> None:
         (["run"], "TARGET"),
         (["run", "table2", "--profile", "lcal"], "did you mean 'local'"),
         (["run", "table2", "--minni"], "--mini"),
-        (["run", "table10", "--mini"], "mini version"),
+        (["run", "table9", "--mini"], "mini version"),
         (["run", "table2", "--jobs", "0"], "--jobs"),
         (["run", "table2", "--seed", "-1"], "--seed"),
         (["run", "table2", "--data", "/data"], "imagenet=/data/imagenet"),

@@ -106,7 +106,7 @@ def test_wrong_use_is_told(tmp_path: Path, digits: Path) -> None:
         (["table2/final", "--mini"], "--checkpoint"),
         (["table2/final", "--mini", "--checkpoint", tmp_path / "none.pth"], "none.pth"),
         (["table2/final", "--mini", "--checkpoint", file, *data], "missing"),
-        (["table10/pyconvresnet3d50", "--checkpoint", file], "no test for kinetics"),
+        (["table10/pyconvresnet3d50", "--checkpoint", file], "--data kinetics=DIR"),
     ]
     for arguments, told in cases:
         done = call(*arguments, "--records", tmp_path / "records")

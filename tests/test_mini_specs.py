@@ -8,6 +8,7 @@ import torch
 from experiments import TABLES, paper, tables, trainings
 from experiments import mini_detection as detection
 from experiments import mini_segmentation as segmentation
+from experiments import mini_video as video
 from experiments.mini import (
     BATCH,
     CLASSES,
@@ -27,17 +28,16 @@ from experiments.recipes import ade20k, coco, imagenet, imagenet_augmented, kine
 from experiments.spec import fingerprint
 from pyconv import data
 from pyconv.architectures import SegNet, pyconvresnet, pyconvresnet3d, pyconvsegnet, pyconvssd, resnet, segnet
-from pyconv.data import digits, scenes, signs
+from pyconv.data import digits, motions, scenes, signs
 
 BIG = imagenet(pyconvresnet(50))
 SMALL = mini(BIG)
 AUGMENTED = mini(imagenet_augmented(pyconvresnet(50)))
 SCENES = ade20k(segnet(pyconvresnet(50), "ppm", 16))
-CLASSIFIED, PARSED, DETECTED = (2, 3, 4), (5, 6, 7), (8,)
-ON = (
-    dict.fromkeys(CLASSIFIED, DATA) | dict.fromkeys(PARSED, segmentation.DATA) | dict.fromkeys(DETECTED, detection.DATA)
-)
+CLASSIFIED, PARSED = (2, 3, 4), (5, 6, 7)
+ON = dict.fromkeys(CLASSIFIED, DATA) | dict.fromkeys(PARSED, segmentation.DATA) | {8: detection.DATA, 10: video.DATA}
 SIGNS = coco(pyconvssd(50))
+MOTIONS = kinetics(pyconvresnet3d(50))
 
 
 def test_the_network_is_the_same_but_for_its_classes() -> None:
@@ -94,8 +94,9 @@ def test_no_mini_run_has_a_fingerprint_of_the_paper() -> None:
     everything = set(trainings())
     chosen = [table for table in paper() if table.number in MINI_TABLES]
     small = {fingerprint(mini(experiment)) for experiment in trainings(chosen).values()}
-    # 30 of Tables 2 and 3, two augmented ones; eight heads, five more backbones, one of both splits; four detectors
-    assert len(small) == 32 + 8 + 5 + 1 + 4
+    # 30 of Tables 2 and 3, two augmented ones; eight heads, five more backbones, one of both splits; four detectors;
+    # two networks of Table 10
+    assert len(small) == 32 + 8 + 5 + 1 + 4 + 2
     assert not small & everything
     assert not set(trainings(tables(mini=True))) & everything
     assert set(trainings(map(mini_table, chosen))) == small
@@ -218,6 +219,9 @@ def test_the_specs_know_the_packaged_data_as_it_is() -> None:
     assert segmentation.TRAINED >= segmentation.BATCH
     assert signs.SCENES == {"train": detection.TRAINED, "val": detection.HELD_OUT}
     assert len(signs.CLASSES) + 1 == detection.CLASSES
+    many = {split: number * video.CLASSES for split, number in motions.VIDEOS.items()}
+    assert many == {"train": video.TRAINED, "val": video.HELD_OUT}
+    assert len(motions.CLASSES) == video.CLASSES
 
 
 def test_detection_keeps_network_and_recipe_in_parts_of_the_image_and_of_the_run() -> None:
@@ -236,26 +240,55 @@ def test_detection_keeps_network_and_recipe_in_parts_of_the_image_and_of_the_run
     assert (protocol.key, protocol.samples, protocol.split) == ("mini-coco300", signs.SCENES["val"], COCO300.split)
 
 
-@pytest.mark.parametrize("number", [1, 9, 10])
+def test_videos_keep_network_and_recipe_in_parts_of_the_crop_and_of_the_run() -> None:
+    small = mini(replace(MOTIONS, seed=2))
+    assert small.model == replace(MOTIONS.model, num_classes=len(motions.CLASSES))
+    assert (small.task, small.seed, small.recipe.data, small.init) == ("kinetics", 2, "motions", None)
+    for field in ("schedule", "momentum", "nesterov", "weight_decay", "decay_norm_and_bias", "precision"):
+        assert getattr(small.recipe, field) == getattr(MOTIONS.recipe, field), field
+    at = [milestone / small.recipe.epochs for milestone in small.recipe.milestones]
+    assert at == pytest.approx([30 / 90, 60 / 90, 80 / 90])
+    augment, full = small.recipe.augment, MOTIONS.recipe.augment
+    assert augment.frames == full.frames == video.FRAMES
+    for ours, papers in zip(augment.short_side, full.short_side, strict=True):
+        assert ours / augment.crop == pytest.approx(papers / full.crop, abs=0.5 / augment.crop)
+    span = (augment.frames - 1) * augment.frame_stride + 1
+    assert motions.FRAMES[0] - span + 1 >= 10  # starts of the shortest video's clips
+    protocol = mini_protocol(VIEWS30)
+    assert (protocol.key, protocol.samples, protocol.split) == ("mini-views30", video.HELD_OUT, VIEWS30.split)
+    assert protocol.views == (video.CLIPS, VIEWS30.views[1])
+    assert protocol.crop == protocol.resize == augment.short_side[0]
+
+
+@pytest.mark.parametrize("key", ["resnet3d50", "pyconvresnet3d50"])
+def test_every_video_network_takes_its_clips(key: str) -> None:
+    """Training mode, on the meta device: no stage shrinks to nothing at either size."""
+    row = mini_table(TABLES[10]).row(key)
+    assert row.experiment is not None
+    with torch.device("meta"):
+        model = row.experiment.model.build()
+        for crop in (video.CROP, mini_protocol(VIEWS30).crop):
+            clips = torch.empty(video.BATCH, 3, video.FRAMES, crop, crop)
+            assert model(clips).shape == (video.BATCH, video.CLASSES)
+
+
+@pytest.mark.parametrize("number", [1, 9])
 def test_other_tables_have_none_yet_and_say_which_do(number: int) -> None:
     named = ", ".join(f"table{mini}" for mini in MINI_TABLES)
     with pytest.raises(ValueError, match=f"table{number} has no mini version: tables with one: {named}"):
         mini_table(TABLES[number])
 
 
-@pytest.mark.parametrize("experiment", [kinetics(pyconvresnet3d(50)), SMALL, mini(SCENES), mini(SIGNS)])
-def test_other_tasks_and_mini_runs_themselves_are_refused(experiment) -> None:
-    with pytest.raises(
-        ValueError, match="only classification, scene parsing and detection have a mini version yet: tables with"
-    ):
+@pytest.mark.parametrize("experiment", [SMALL, mini(SCENES), mini(SIGNS), mini(MOTIONS)], ids=lambda one: one.name)
+def test_mini_runs_themselves_are_refused(experiment) -> None:
+    with pytest.raises(ValueError, match=f"{experiment.name}: only what runs on the paper's own data sets has a mini"):
         mini(experiment)
 
 
-@pytest.mark.parametrize(
-    "protocol", [VIEWS30, *map(mini_protocol, (CROP224, MULTI_SCALE, COCO300))], ids=lambda one: one.key
-)
-def test_other_protocols_are_refused(protocol) -> None:
-    with pytest.raises(ValueError, match="only classification, scene parsing and detection have a mini version yet"):
+@pytest.mark.parametrize("protocol", [CROP224, MULTI_SCALE, COCO300, VIEWS30], ids=lambda one: one.key)
+def test_mini_protocols_are_refused(protocol) -> None:
+    protocol = mini_protocol(protocol)
+    with pytest.raises(ValueError, match=f"{protocol.key} tests {protocol.data}; only what runs on the paper's own"):
         mini_protocol(protocol)
 
 

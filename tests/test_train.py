@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor, distributed, multiprocessing, nn
 from torch.nn import functional
 
-from pyconv.architectures import ResNet, Stage, pyconvsegnet, resnet, resnet3d
+from pyconv.architectures import ResNet, Stage, pyconvsegnet, resnet
 from pyconv.checkpoints import CheckpointError, load_weights
 from pyconv.data import DataError
 from pyconv.data.digits import digits
@@ -20,7 +20,7 @@ from pyconv.data.sampling import Batches, MicroBatch
 from pyconv.models import build
 from pyconv.optimisation import Optimisation, parameter_groups
 from pyconv.pyramid import PYRAMIDS
-from pyconv.recipe import ImageNetAugment, KineticsAugment, Recipe, micro_batch_size
+from pyconv.recipe import ImageNetAugment, Recipe, micro_batch_size
 from pyconv.tasks import imagenet
 from pyconv.train import Diverged, Execution, Interrupted, StepReport, Trained, train
 
@@ -358,8 +358,6 @@ def test_a_diverging_run_stops_and_says_where(root: Path, tmp_path: Path) -> Non
 def test_requests_that_do_not_fit(root: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="10 class folders for a network of 12 classes"):
         train(replace(TINY, num_classes=12), RECIPE, seed=0, data_root=root, run_dir=tmp_path)
-    with pytest.raises(ValueError, match="no task trains with KineticsAugment"):
-        train(resnet3d(50), replace(RECIPE, augment=KineticsAugment()), seed=0, data_root=root, run_dir=tmp_path)
     with pytest.raises(ValueError, match="70 samples make no batch of 90"):
         run(root, tmp_path, replace(RECIPE, batch_size=90, drop_last=True))
     with pytest.raises(ValueError, match="device must be auto, cpu or cuda, got 'gpu'"):

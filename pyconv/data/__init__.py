@@ -5,8 +5,8 @@ from pathlib import Path
 
 from pyconv.data.manifest import DataError, Split, manifest, read_split
 
-PACKAGED = ("digits", "scenes", "signs")
-"""The data sets of the mini runs, a module each: images of one digit, scenes to be parsed, digits to be found."""
+PACKAGED = ("digits", "scenes", "signs", "motions")
+"""The data sets of the mini runs, a module each: single digits, scenes to be parsed, digits to be found, motions."""
 
 __all__ = ["PACKAGED", "DataError", "Split", "manifest", "prepare", "read_split"]
 

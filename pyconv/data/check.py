@@ -20,6 +20,7 @@ from pyconv.data import kept
 from pyconv.data.ade20k import Scenes
 from pyconv.data.coco import CocoSplit
 from pyconv.data.ilsvrc import differences
+from pyconv.data.kinetics import VideoSplit
 from pyconv.data.listing import Told, file_facts, read_split, untold
 from pyconv.data.manifest import compute
 from pyconv.data.shards import damaged_shards
@@ -49,7 +50,7 @@ class Finding:
 class Checked:
     """What was found in a split. `manifest`: as a record names it, `kept`: the file that later runs read it from."""
 
-    split: Split | Scenes | CocoSplit
+    split: Split | Scenes | CocoSplit | VideoSplit
     manifest: dict[str, Any]
     findings: list[Finding]
     kept: Path | None

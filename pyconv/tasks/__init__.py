@@ -2,12 +2,13 @@
 
 from importlib import import_module
 from types import ModuleType
+from typing import assert_never
 
-from pyconv.recipe import Ade20kAugment, CocoAugment, ImageNetAugment, Recipe
+from pyconv.recipe import Ade20kAugment, CocoAugment, ImageNetAugment, KineticsAugment, Recipe
 
 
 def task_of(recipe: Recipe) -> ModuleType:
-    """The task whose augmentation the recipe has; `ValueError` where none is there."""
+    """The task whose augmentation the recipe has."""
     match recipe.augment:
         case ImageNetAugment():
             return import_module("pyconv.tasks.imagenet")  # late: the names of the tasks are asked for without torch
@@ -15,5 +16,6 @@ def task_of(recipe: Recipe) -> ModuleType:
             return import_module("pyconv.tasks.ade20k")
         case CocoAugment():
             return import_module("pyconv.tasks.coco")
-    kind = type(recipe.augment).__name__
-    raise ValueError(f"{recipe.data}: no task trains with {kind}; valid: ImageNetAugment, Ade20kAugment, CocoAugment")
+        case KineticsAugment():
+            return import_module("pyconv.tasks.kinetics")
+    assert_never(recipe.augment)

@@ -5,7 +5,6 @@ A task is a module with the same few functions: `training_set`, `collate`, `loss
 """
 
 from collections.abc import Sequence
-from math import sqrt
 from pathlib import Path
 
 import torch
@@ -22,6 +21,7 @@ from pyconv.data.sampling import Moment
 from pyconv.models.folded import folded
 from pyconv.numerics import numerics
 from pyconv.recipe import ImageNetAugment, Recipe
+from pyconv.tasks.error_rates import Tally
 from pyconv.tasks.values import Evaluation, Loss, Selection
 
 __all__ = [
@@ -121,15 +121,14 @@ def evaluate(
 ) -> Evaluation:
     """top1_err and top5_err of `model` on a split: short side to `resize`, centre `crop`, eval mode, float32.
 
-    An image is right in the top 5 when its class is among the five largest logits; of fewer than five classes among
-    all of them, so the error is 0. When torch.distributed runs, rank r takes every world_size-th image: each one is
-    counted once and every rank gets the whole result. `batch_size` is a rank's and changes speed only. `model` is left
-    as it is: a copy with folded batch norms is tested, the same function up to float32's rounding.
+    When torch.distributed runs, rank r takes every world_size-th image: each one is counted once and every rank gets
+    the whole result. `batch_size` is a rank's and changes speed only. `model` is left as it is: a copy with folded
+    batch norms is tested, the same function up to float32's rounding.
     """
     images = TestSet(read_split(data_root, split), crop, resize)
     world = ranks.current()
     device = torch.device(device)
-    right = torch.zeros(len(images), 3, dtype=torch.uint8, device=device)  # counted, top 1, top 5
+    tally = Tally(len(images), device)
     sizes: set[tuple[int, int]] = set()
     own = range(world.rank, len(images), world.size)
     loader = DataLoader(
@@ -147,28 +146,13 @@ def evaluate(
             sizes.add((entering.shape[-2], entering.shape[-1]))
             logits = network(entering)
             _check_logits(logits, images.split)
-            right[numbers.to(device)] = _score(logits, labels.to(device))
-    counts = ranks.sum_over(right).cpu()
-    assert bool((counts[:, 0] == 1).all()), "an image was not counted exactly once"
-    correct = {"top1_err": counts[:, 1].bool(), "top5_err": counts[:, 2].bool()}
-    metrics = {name: _error(bits) for name, bits in correct.items()}
+            tally.add(numbers.to(device), logits, labels.to(device))
     (size,) = ranks.from_first(sizes)  # rank 0 has an image whenever there is one
-    return Evaluation(metrics, int(counts[:, 0].sum()), len(images), size, correct)
+    return tally.evaluation(size)
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Loss:
     return Loss(functional.cross_entropy(logits.float(), labels), (logits.argmax(1) == labels).sum())
-
-
-def _score(logits: Tensor, labels: Tensor) -> Tensor:
-    top = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
-    return torch.stack([torch.ones_like(labels, dtype=torch.bool), top[:, 0], top.any(1)], dim=1).to(torch.uint8)
-
-
-def _error(correct: Tensor) -> tuple[float, int, float | None]:
-    wrong = int((~correct).sum())
-    p = wrong / len(correct)
-    return 100 * p, len(correct), 100 * sqrt(p * (1 - p) / len(correct))
 
 
 def _check_classes(split: Split, num_classes: int) -> None:

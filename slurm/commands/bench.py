@@ -133,6 +133,34 @@ def detection(rounds: int, as_json: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
+@bench.command("video")
+@click.option("--rounds", type=click.IntRange(min=1), default=7, show_default=True, help="Of reading.")
+@click.option("--views/--no-views", default=True, help="Whether testing with 30 views is timed too (minutes).")
+@options.as_json
+def video_command(rounds: int, views: bool, as_json: bool) -> None:
+    """Clips out of videos, every frame decoded against our reader; then 30 views of a video one by one, and together.
+
+    Exit 1 when, with key frames at most 24 frames apart, clips are not read at least 3 times as fast; when the views
+    are not tested at least 1.3 times as fast together; or when what comes out differs.
+    """
+    from pyconv.bench import video as reading
+    from pyconv.bench import views as testing
+
+    readings = reading.bench(rounds)
+    comparisons, agreement = testing.bench() if views else ([], None)
+    if as_json:
+        found = [reading.report(comparison, "views") for comparison in comparisons]
+        both = {"views": found, "agreement": agreement.report()} if agreement else {}
+        options.print_json({"reader": [one.report() for one in readings]} | both)
+    else:
+        click.echo(reading.text(readings))
+    if agreement and not as_json:
+        click.echo(f"\n{reading.views_text(comparisons)}\n{agreement.line()}")
+    too_slow = any(comparison.ratio < testing.AIM for comparison in comparisons)
+    if too_slow or not all(one.met for one in readings) or (agreement and not agreement.met):
+        raise click.exceptions.Exit(1)
+
+
 def _tell(comparisons: "list[Comparison]", as_json: bool) -> None:
     from pyconv.bench import paired
 

@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from experiments.figures import DetectionFigure, Pictured, SegmentationFigure
+from experiments.spec import Table
 from pyconv.data.ade20k import read_scenes
 from pyconv.data.coco import read_coco
 from results.bundle_layout import json_text
-from results.figures import boxes_drawing, detections, drawing, segmentations
+from results.evidence import Evidence
+from results.figures import boxes_drawing, detections, drawing, segmentations, training_curves
 from results.figures.segmentations import FigureError, NotPredicted
-from slurm.commands.figure_sources import Asked, about, data_of, remedy, sources_of
+from results.printers.curves import Wanted
+from slurm.commands.figure_sources import MINI, Asked, about, data_of, remedy, sources_of
 
 LABEL_MAPS = "*.png"
 RULE = "in the middle of equal parts of those that all networks predicted, by name"
@@ -69,6 +72,26 @@ def detection_pages(figure: DetectionFigure, columns: Sequence[Pictured], asked:
         "objects": {name: boxes[0] for name, boxes in drawn.items()},
     }
     return {**boxes_drawing.draw(shown), "json": json_text({**content, "networks": networks})}
+
+
+def curve_pages(wanted: Wanted, table: Table, mini: bool, evidence: Evidence) -> dict[str, str | bytes]:
+    """Errors over epochs. Raises FigureError where no network has a history."""
+    shown = training_curves.curves(wanted, table, evidence)
+    if not shown.panels:
+        lacking = ", ".join(target.removeprefix("mini-") for _, target in shown.missing)
+        raise FigureError(
+            f"nothing to draw yet: no run of {lacking} with a history is recorded in {evidence.root}; "
+            f"pyconv run TARGET{' --mini' if mini else ''} trains one"
+        )
+    content = {
+        "figure": wanted.key.removeprefix("figure"),
+        "mini": mini,
+        "caption": wanted.caption,
+        "table": table.name,
+        "missing": [target for _, target in shown.missing],
+        "networks": training_curves.told(shown),
+    }
+    return {**training_curves.draw(shown, MINI if mini else ""), "json": json_text(content)}
 
 
 def _content(name: int | str, caption: str, columns: Sequence[Pictured], asked: Asked) -> dict[str, Any]:

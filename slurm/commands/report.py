@@ -76,7 +76,9 @@ class Formats(click.ParamType[tuple[str, ...]]):
     help="Folder of checkpoints and logs: the page then shows what is under way there, too.",
 )
 @click.option(
-    "--figures", is_flag=True, help="Instead: Figures 10 and 11 and Table 8's detections, of what --runs predicted."
+    "--figures",
+    is_flag=True,
+    help="Instead: Figures 7 and 9 of recorded histories; 10, 11 and Table 8's detections of what --runs predicted.",
 )
 @click.option("--images", type=Names(), default=(), help="With --figures: names of photographs, with commas.")
 @options.data
@@ -101,13 +103,13 @@ def report(
 ) -> None:
     """Published, measured and delta of TARGET; pending cells say so, deviations are footnotes.
 
-    Without --output one format is printed, Markdown unless --format or --json says another. --figures draws the
-    photographs that --images names, else four that nobody picked, as PNG and PDF.
+    Without --output one format is printed, Markdown unless --format or --json says another. --figures draws training
+    curves, and the photographs that --images names, else four that nobody picked, as PNG and PDF.
     """
     given = {name for name in ctx.params if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE}
     _fit_together(given, formats)
     if figures:
-        _figures(options.selection(target, mini), mini, runs, data, images, output, as_json)
+        _figures(options.selection(target, mini), mini, runs, data, images, records, output, as_json)
         return
     if into:
         fill(into, narrowed(options.selection(target, mini)), options.evidence(records), check, as_json)
@@ -134,16 +136,18 @@ def _figures(
     runs: Path | None,
     data: tuple[tuple[str, Path], ...],
     images: tuple[str, ...],
+    records: Path,
     output: Path | None,
     as_json: bool,
 ) -> None:
     """Draw instead of printing tables."""
     from slurm.commands.figures import Asked, write_figures  # with numpy and pillow, which no table needs
 
-    if runs is None or output is None:
-        raise click.UsageError("--figures needs --runs DIR, where the predictions are, and --output DIR")
+    if output is None:
+        raise click.UsageError("--figures needs --output DIR")
     roots = data_roots(load(""), dict(data))
-    write_figures(selected, Asked(mini, runs.absolute(), roots, images), output, as_json)
+    asked = None if runs is None else Asked(mini, runs.absolute(), roots, images)
+    write_figures(selected, mini, asked, options.evidence(records), output, as_json)
 
 
 def _fit_together(given: set[str], formats: tuple[str, ...] | None) -> None:
