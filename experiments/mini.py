@@ -15,6 +15,7 @@ from dataclasses import replace
 from experiments import mini_detection as detection
 from experiments import mini_segmentation as segmentation
 from experiments import mini_video as video
+from experiments.protocols import VIEWS30
 from experiments.spec import ArchitectureTable, Column, Experiment, Protocol, Published, Row, Table, Task
 from pyconv.architectures import ResNet
 from pyconv.recipe import ImageNetAugment, Recipe
@@ -140,7 +141,8 @@ def _column(column: Column, task: Task) -> Column:
     if task == "coco":
         return column  # the networks' own size
     if task == "kinetics":
-        return replace(column, input_size=(3, video.FRAMES, video.CROP, video.CROP))
+        side = video.mini_views(VIEWS30).crop  # a run counts what it is tested with
+        return replace(column, input_size=(3, video.FRAMES, side, side))
     side = _pixels(column.input_size[-1] if column.input_size else FULL_CROP)
     return replace(column, input_size=(3, side, side), group=_group(column, side))
 

@@ -233,8 +233,8 @@ def test_a_prediction_that_is_none_is_told(tmp_path: Path, ade: Path, content: n
 def test_what_does_not_fit_together_is_wrong_usage(tmp_path: Path, ade: Path) -> None:
     (tmp_path / "runs").mkdir()
     assert drawn(tmp_path, ade, "--format", "md").exit_code == 2
-    assert drawn(tmp_path, ade, target="table3").exit_code == 2
-    assert "table6/pyconvresnet152" in drawn(tmp_path, ade, target="table3").output
+    assert drawn(tmp_path, ade, target="table2").exit_code == 2
+    assert "table6/pyconvresnet152" in drawn(tmp_path, ade, target="table2").output
     assert cli("table5", "--figures").exit_code == 2
     assert cli("table5", "--images", "x").exit_code == 2
     unknown = drawn(tmp_path, ade, "--images", "ADE_val_00000099.jpg")

@@ -282,4 +282,4 @@ def test_missing_detections_are_told_and_the_other_pair_is_written(tmp_path: Pat
     assert "pyconv run table8/pyconvssd101 --runs" in done.output
     assert json.loads((tmp_path / "out" / "detections50.json").read_text())["photographs"] == [stem(20)]
     assert not (tmp_path / "out" / "detections101.png").exists()
-    assert "detections101: table8/ssd101, table8/pyconvssd101" in drawn(tmp_path, coco, target="table3").output
+    assert "detections101: table8/ssd101, table8/pyconvssd101" in drawn(tmp_path, coco, target="table2").output

@@ -24,7 +24,7 @@ TABLE = mini_table(TABLES[5])
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
-    for name in data.PACKAGED:
+    for name in ("digits", "scenes"):
         data.prepare(name, folder)
     return folder
 

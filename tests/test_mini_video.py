@@ -64,7 +64,7 @@ def test_a_part_of_the_training_learns_and_needs_the_order_of_the_frames(tmp_pat
     """The error is below that of guessing by two standard errors, and by two below that on shuffled frames."""
     motions.prepare(tmp_path)
     root = tmp_path / "motions"
-    made = trained("resnet3d50", root, tmp_path / "run", epochs=6)
+    made = trained("resnet3d50", root, tmp_path / "run", epochs=4)
     model = build(EXPERIMENT.model, seed=0)
     model.load_state_dict(load_weights(made.checkpoint))
     frames = EXPERIMENT.recipe.augment.frames

@@ -9,6 +9,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from click.testing import CliRunner
 
 import experiments
 from experiments.spec import Table, digest
@@ -19,6 +20,7 @@ from results.evidence import Evidence
 from results.records import CountRecord, count_path, read, write
 from results.verification import Cell, Verification
 from results.verify import record_counts, verify
+from slurm import cli as command_line
 
 TABLE2 = experiments.paper()[1]
 TABLE9 = experiments.TABLES[9]
@@ -323,3 +325,18 @@ def test_verifying_everything_stays_in_its_time(tmp_path: Path, recount: bool, s
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
     assert float(done.stdout) <= seconds
     assert done.stderr == ""
+
+
+def test_several_targets_are_counted_each_row_once() -> None:
+    def told(*targets: str) -> list[str]:
+        done = CliRunner().invoke(command_line.cli, ["verify", *targets, "--json"])
+        assert done.exit_code == 0, done.output
+        cells = json.loads(done.stdout)["cells"]
+        return [f"{cell['table']}/{cell['row']}/{cell['metric']}/{cell['convention']}" for cell in cells]
+
+    assert told("table10", "table9") == told("table10") + told("table9")
+    assert told("table2/final", "table2") == [
+        *told("table2/final"),
+        *(target for target in told("table2") if target not in told("table2/final")),
+    ]
+    assert CliRunner().invoke(command_line.cli, ["verify", "table9", "tabel10"]).exit_code == 2

@@ -37,7 +37,7 @@ PAIRS = (
 """Classes that only time's arrow tells apart."""
 CLASSES = tuple(sorted(name for pair in PAIRS for name in pair))
 SPLITS = ("train", "val")
-VIDEOS = {"train": 80, "val": 10}
+VIDEOS = {"train": 120, "val": 20}
 """Of each class."""
 REGIONS: dict[str, dict[str, Region]] = {
     "china.jpg": {"train": (0, 60, 360, 427), "val": (380, 130, 640, 427)},

@@ -1,7 +1,7 @@
 """What several verbs share: targets, places, JSON, and mistakes turned into messages (exit 2)."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +92,11 @@ def target(*, required: bool = False) -> Callable[[Command], Command]:
     return click.argument("target", type=Target(), **default)
 
 
+def several_targets(command: Command) -> Command:
+    """TARGET arguments; none is `all`."""
+    return click.argument("target", type=Target(), nargs=-1, metavar="[TARGET]...")(command)
+
+
 def records(command: Command) -> Command:
     """`--records DIR`."""
     return click.option(
@@ -167,6 +172,12 @@ def selection(target: str, small: bool = False) -> list[Selected]:
         return targets.find(target, mini=small)
     except targets.TargetError as error:
         raise click.BadParameter(str(error), param_hint="TARGET") from error
+
+
+def selections(given: Sequence[str], small: bool = False) -> list[Selected]:
+    """`selection` of several targets, each row once; of none those of `all`."""
+    found = [one for target in given or (targets.ALL,) for one in selection(target, small)]
+    return list({(table.name, row and (row.key, row.group)): (table, row) for table, row in found}.values())
 
 
 def evidence(root: Path) -> Evidence:

@@ -17,7 +17,7 @@ from slurm.selection import narrowed
 
 
 @click.command()
-@options.target()
+@options.several_targets
 @click.option("--recount", is_flag=True, help="Count anew in every convention, fvcore too (under a minute).")
 @click.option("--record", is_flag=True, help="First write a record of each count that has none yet.")
 @click.option(
@@ -35,7 +35,7 @@ from slurm.selection import narrowed
 @options.records
 @options.as_json
 def verify(
-    target: str,
+    target: tuple[str, ...],
     recount: bool,
     record: bool,
     convention: tuple[str, ...],
@@ -46,7 +46,9 @@ def verify(
     records: Path,
     as_json: bool,
 ) -> None:
-    """Count the networks of TARGET and compare with the paper. Exit 1 when a count drifts and no deviation knows it.
+    """Count the networks of every TARGET, or of all, and compare with the paper.
+
+    Exit 1 when a count drifts and no deviation knows it.
 
     --protocol compares what recorded runs were seen to do with their own specs. Exit 1 when one departs.
     """
@@ -59,7 +61,7 @@ def verify(
         raise click.UsageError("--mini goes with --protocol: the paper prints no counts of mini networks")
     if recount is False and convention == ("fvcore",):
         note("note: fvcore's recorded counts are shown; --recount counts them anew")
-    selected = narrowed(options.selection(target))
+    selected = narrowed(options.selections(target))
     if record:
         for path in write_records(selected, records):
             note(f"recorded {path}")
@@ -83,8 +85,8 @@ def verify(
         raise click.exceptions.Exit(1)
 
 
-def _check_protocols(target: str, mini: bool, junit: Path | None, records: Path, as_json: bool) -> None:
-    found = audit(narrowed(options.selection(target, mini)), options.evidence(records))
+def _check_protocols(target: tuple[str, ...], mini: bool, junit: Path | None, records: Path, as_json: bool) -> None:
+    found = audit(narrowed(options.selections(target, mini)), options.evidence(records))
     if junit is not None:
         found.to_junit(junit)
     if as_json:
