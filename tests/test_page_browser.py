@@ -127,7 +127,7 @@ def test_filters_show_what_they_say_and_live_in_the_address(chromium: Any, path:
         assert shown(page) == len(rows)
         chosen(page, "Task").select_option("kinetics")
         chosen(page, "Accuracy").select_option("pending")
-        assert shown(page) == 2
+        assert shown(page) == 4  # two networks, at full size and small
         page.evaluate("location.hash = '#table5'")  # a place that the filters hide is shown all the same
         page.wait_for_function("document.getElementById('table5').checkVisibility()")
 
