@@ -257,7 +257,7 @@ def test_videos_keep_network_and_recipe_in_parts_of_the_crop_and_of_the_run() ->
     protocol = mini_protocol(VIEWS30)
     assert (protocol.key, protocol.samples, protocol.split) == ("mini-views30", video.HELD_OUT, VIEWS30.split)
     assert protocol.views == (video.CLIPS, VIEWS30.views[1])
-    assert protocol.crop == protocol.resize == augment.short_side[0]
+    assert (protocol.crop, protocol.resize) == (augment.crop, augment.short_side[0])
 
 
 @pytest.mark.parametrize("key", ["resnet3d50", "pyconvresnet3d50"])

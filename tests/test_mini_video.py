@@ -60,18 +60,24 @@ def error_of(model: nn.Module, root: Path, order: list[int]) -> float:
 
 
 @pytest.mark.slow
-def test_a_part_of_the_training_learns_and_needs_the_order_of_the_frames(tmp_path: Path) -> None:
-    """The error is below that of guessing by two standard errors, and by two below that on shuffled frames."""
+def test_a_narrow_network_learns_and_needs_the_order_of_the_frames(tmp_path: Path) -> None:
+    """A quarter of ResNet3D-50's width, for time: right more often than by guessing, and lost when time runs backwards.
+
+    A reversed clip is one of the other class of its pair: who does not see the order errs as often on both.
+    """
     motions.prepare(tmp_path)
     root = tmp_path / "motions"
-    made = trained("resnet3d50", root, tmp_path / "run", epochs=4)
-    model = build(EXPERIMENT.model, seed=0)
+    stages = (replace(s, width=s.width // 4, out_channels=s.out_channels // 4) for s in EXPERIMENT.model.stages)
+    network = replace(EXPERIMENT.model, stages=tuple(stages))
+    recipe = replace(EXPERIMENT.recipe, epochs=10, lr=0.01, head_lr_factor=0.1, milestones=(10 / 3, 20 / 3, 80 / 9))
+    made = train(network, recipe, seed=0, data_root=root, run_dir=tmp_path / "run", execution=CPU)
+    model = build(network, seed=0)
     model.load_state_dict(load_weights(made.checkpoint))
-    frames = EXPERIMENT.recipe.augment.frames
-    shuffled = np.random.default_rng(0).permutation(frames).tolist()
-    error = error_of(model, root, list(range(frames)))
-    scrambled = error_of(model, root, shuffled)
+    order = list(range(recipe.augment.frames))
+    error, backwards = error_of(model, root, order), error_of(model, root, order[::-1])
+    shuffled = [error_of(model, root, np.random.default_rng(seed).permutation(order).tolist()) for seed in range(4)]
     guessing = 1 - 1 / len(motions.CLASSES)
     deviation = 100 * (guessing * (1 - guessing) / (motions.VIDEOS["val"] * len(motions.CLASSES))) ** 0.5
-    assert error < 100 * guessing - 2 * deviation
-    assert scrambled > error + 2 * deviation
+    assert error < 100 * guessing - 4 * deviation
+    assert backwards > error + 4 * deviation
+    assert np.mean(shuffled) > error
