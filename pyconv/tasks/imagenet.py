@@ -22,6 +22,7 @@ from pyconv.models.folded import folded
 from pyconv.numerics import numerics
 from pyconv.recipe import ImageNetAugment, Recipe
 from pyconv.tasks.error_rates import Tally
+from pyconv.tasks.same_classes import check_same_classes
 from pyconv.tasks.values import Evaluation, Loss, Selection
 
 __all__ = [
@@ -58,7 +59,7 @@ def training_set(network: Network, recipe: Recipe, data_root: Path, *, seed: int
         raise ValueError(f"{recipe.data}: augment must be an ImageNetAugment, got {type(recipe.augment).__name__}")
     split = read_split(data_root, recipe.split)
     _check_classes(split, network.num_classes)
-    _check_same_classes(split, read_split(data_root, VALIDATION_SPLIT))
+    check_same_classes(split, read_split(data_root, VALIDATION_SPLIT))
     return TrainingSet(split, recipe.augment, seed)
 
 
@@ -161,15 +162,6 @@ def _check_classes(split: Split, num_classes: int) -> None:
             f"{split.root / split.name}: {len(split.classes)} class folders for a network of {num_classes} classes; "
             f"build the network with num_classes={len(split.classes)} or give the data set it is meant for"
         )
-
-
-def _check_same_classes(training: Split, held_out: Split) -> None:
-    for split, other in ((training, held_out), (held_out, training)):
-        if only := sorted(set(split.classes) - set(other.classes)):
-            raise DataError(
-                f"{split.root / split.name}: class {only[0]} is not in {other.name}; both splits need the same class "
-                f"folders, or their numbers mean different things"
-            )
 
 
 def _check_logits(logits: Tensor, split: Split) -> None:

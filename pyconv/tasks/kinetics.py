@@ -16,8 +16,8 @@ from pyconv.data.clip_sets import TestSet, TrainingSet
 from pyconv.data.imagenet import normalise, stack
 from pyconv.data.kinetics import VideoSplit, manifest, read_kinetics
 from pyconv.data.sampling import Moment
-from pyconv.data.split import DataError
 from pyconv.recipe import KineticsAugment, Recipe
+from pyconv.tasks.same_classes import check_same_classes
 from pyconv.tasks.values import Loss, Selection
 from pyconv.video.testing import evaluate, fitting, measure
 
@@ -54,7 +54,7 @@ def training_set(network: Network, recipe: Recipe, data_root: Path, *, seed: int
     videos = read_kinetics(data_root, recipe.split)
     fitting(network, videos)
     _held_out.cache_clear()  # a run looks once at what is there
-    _check_same_classes(videos, _held_out(data_root))
+    check_same_classes(videos, _held_out(data_root))
     return TrainingSet(videos, augment, seed)
 
 
@@ -112,12 +112,3 @@ def _check_augment(augment: KineticsAugment) -> None:
         raise ValueError(
             f"a crop of {augment.crop} needs a short_side that ascends from {augment.crop}, got {(low, high)}"
         )
-
-
-def _check_same_classes(training: VideoSplit, held_out: VideoSplit) -> None:
-    for split, other in ((training, held_out), (held_out, training)):
-        if only := sorted(set(split.classes) - set(other.classes)):
-            raise DataError(
-                f"{split.root / split.name}: class {only[0]} is not in {other.name}; both splits need the same "
-                f"classes, or their numbers mean different things"
-            )
