@@ -1,4 +1,4 @@
-"""The ranks of a job: who this process is among them, and how they find each other. One rank needs neither."""
+"""The ranks of a job: who this process is among them, and the group that they form. One rank needs neither."""
 
 import atexit
 import os
@@ -7,11 +7,10 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
-# Of one collective call: longer than rank 0 may wait for the run's lock while the others wait for rank 0.
-GROUP_TIMEOUT = timedelta(minutes=30)
+from slurm.meeting import GROUP_TIMEOUT, meet, told
 
 
 @dataclass(frozen=True)
@@ -33,6 +32,11 @@ class Seat:
     def __str__(self) -> str:
         who = f"job {self.job}" if self.job else f"process {os.getpid()}"
         return f"{who} on {self.node}"
+
+    @property
+    def among(self) -> str:
+        """Which rank of how many, and where."""
+        return f"rank {self.rank} of {self.ranks} on {self.node}"
 
     def provenance(self) -> dict[str, Any]:
         """The `job` of a record."""
@@ -69,28 +73,29 @@ def seat() -> Seat:
 
 
 @contextmanager
-def joined(seat: Seat, device: str) -> Iterator[None]:
+def joined(seat: Seat, device: str, folder: Path) -> Iterator[None]:
     """Inside, torch.distributed connects the ranks: nccl where there are GPUs, gloo otherwise. Nothing for one rank.
 
-    A rank that leaves by an error ends its process without the orderly end, which would wait for the others.
+    `folder`: where they meet. A rank that leaves by an error ends its process without the orderly end, which would wait
+    for the others.
     """
     if seat.ranks == 1:
         yield
         return
     import torch
-    from submitit.helpers import TorchDistributedEnvironment
     from torch import distributed
 
     # Not CUDA_VISIBLE_DEVICES: without device isolation the local rank's number is another job's GPU.
-    address = TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
+    os.environ |= {"RANK": str(seat.rank), "WORLD_SIZE": str(seat.ranks), "LOCAL_RANK": str(seat.local_rank)}
     backend = "gloo"
     if device != "cpu" and torch.cuda.is_available():
         backend = "nccl"
         torch.cuda.set_device(seat.local_rank % torch.cuda.device_count())
-    place = f"{address.master_addr}:{address.master_port}"
-    print(f"rank {seat.rank} of {seat.ranks} on {seat.node}: {backend} at {place}, {_told(GROUP_TIMEOUT)}", flush=True)
+    print(f"{seat.among}: {backend}, gives up on a rank that is silent for {told(GROUP_TIMEOUT)}", flush=True)
     finished = end_directly()
-    distributed.init_process_group(backend, timeout=GROUP_TIMEOUT)
+    distributed.init_process_group(
+        backend, store=meet(seat, folder), rank=seat.rank, world_size=seat.ranks, timeout=GROUP_TIMEOUT
+    )
     yield
     distributed.destroy_process_group()
     finished()
@@ -112,7 +117,3 @@ def end_directly() -> Callable[[], None]:
 
     atexit.register(leave)  # now: handlers that are registered later, such as the readers' of images, run before it
     return lambda: done.append(True)
-
-
-def _told(timeout: timedelta) -> str:
-    return f"gives up on a rank that is silent for {timeout.total_seconds() / 60:.0f} minutes"

@@ -171,7 +171,7 @@ def _live(job: Job, seat: Seat, interrupts: Interrupts) -> None:
             return
         from slurm.measure import work  # here and not at the top: the command line makes jobs, without torch
 
-        with distributed.joined(seat, job.device):
+        with distributed.joined(seat, job.device, job.unit_folder):
             work(job, seat, interrupts)
 
 

@@ -6,6 +6,7 @@ In the folder of its unit (`Job.unit_folder`):
     progress.json    how far it is, rewritten about once a second
     failure.json     why its last life ended with an error
     lock             held by the process that is at it
+    meeting-*.json   where rank 0 awaits the other ranks (`slurm.meeting`)
 
 Everything is readable at any moment, whoever was interrupted while writing it: a torn line or file reads as nothing.
 """

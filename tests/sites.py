@@ -35,12 +35,18 @@ mem_gb = 2
 slurm_additional_parameters = {{ {more} }}
 """
 
+JOBS, LINES = 15, 40  # the most that a failure shows of the queue and of each log
+_RUNS: set[Path] = set()  # of every site of these tests
+
 
 @dataclass(frozen=True)
 class Site:
     """A folder of runs and records on the lab, for jobs of seconds."""
 
     order: Order
+
+    def __post_init__(self) -> None:
+        _RUNS.add(self.order.runs)
 
     def jobs(self, *experiments: Experiment) -> list[PlannedJob]:
         """Trainings, what each starts from before it, and a test of each."""
@@ -113,7 +119,23 @@ def until(condition: Callable[[], Any], limit: float = 180.0, every: float = 0.2
         if found := condition():
             return found
         time.sleep(every)
-    raise AssertionError(f"not within {limit:.0f} s; the queue:\n{slurm('squeue', '--states=all')}")
+    raise AssertionError(f"not within {limit:.0f} s; the queue:\n{_queue()}\n{_failures()}")
+
+
+def _queue() -> str:
+    """This user's last jobs."""
+    head, *jobs = slurm("squeue", "--me", "--states=all", "--sort=i").splitlines()
+    return "\n".join([head, *jobs[-JOBS:]])
+
+
+def _failures() -> str:
+    """The ends of the logs of those of this user's last jobs that failed."""
+    states = "FAILED,OUT_OF_MEMORY,NODE_FAIL,BOOT_FAIL,TIMEOUT"
+    failed = slurm("squeue", "--me", "--noheader", f"--states={states}", "--format=%i", "--sort=i").split()
+    names = [f"submissions/*/jobs/{job}_*_log.*" for job in failed[-JOBS:]]
+    logs = [log for name in names for runs in _RUNS for log in sorted(runs.glob(name))]
+    tails = [(log, log.read_text(errors="replace").splitlines()[-LINES:]) for log in logs]
+    return "\n".join(line for log, tail in tails for line in (f"--- {log}", *tail))
 
 
 def slurm(*command: str) -> str:

@@ -3,6 +3,7 @@
 Two micro-batches, one a rank: `a + b` is `b + a` in floating point too, so the weights are the bits of one process.
 """
 
+import json
 import os
 import pickle
 import signal
@@ -10,18 +11,25 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tiny
+from submitit.helpers import TorchDistributedEnvironment
+from torch.distributed import TCPStore
 
 from results.compliance import check
 from results.evidence import Evidence
-from slurm import traces
+from slurm import meeting, telling, traces
 from slurm.distributed import Seat, seat
 from slurm.job import Job
+from slurm.meeting import MeetingError, meet, meeting_file
 
 PROGRAM = """
 import os, pickle, signal, sys, time
@@ -83,15 +91,12 @@ class Ranks:
         self.folder = folder
         (folder / "program.py").write_text(PROGRAM)
         (folder / "job.pkl").write_bytes(pickle.dumps(job))
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        self.processes = [self._start(rank, port, trouble) for rank in range(2)]
+        self.processes = [self._start(rank, trouble) for rank in range(2)]
 
-    def _start(self, rank: int, port: int, trouble: str) -> "subprocess.Popen[str]":
+    def _start(self, rank: int, trouble: str) -> "subprocess.Popen[str]":
         names = {"JOB_ID": 17, "NTASKS": 2, "PROCID": rank, "LOCALID": rank, "NODEID": 0, "JOB_NUM_NODES": 1}
         environment = {f"SLURM_{name}": str(value) for name, value in names.items()}
-        environment |= {"SLURM_JOB_NODELIST": "localhost", "SUBMITIT_EXECUTOR": "slurm", "MASTER_PORT": str(port)}
+        environment |= {"SLURM_JOB_NODELIST": "localhost", "SUBMITIT_EXECUTOR": "slurm"}
         environment |= {"SLURMD_NODENAME": "localhost", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "6,7"}
         command = [sys.executable, str(self.folder / "program.py"), str(self.folder / "job.pkl"), trouble]
         return subprocess.Popen(
@@ -181,6 +186,82 @@ def test_a_rank_that_is_killed_is_not_an_error_of_those_that_survive(killed: int
     failed = traces.failed(job.folder)
     assert failed is not None
     assert failed.kind == "peer", failed.error
+
+
+def test_two_ranks_start_although_the_port_that_submitit_would_guess_is_taken(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MASTER_PORT", raising=False)
+    monkeypatch.setenv("SUBMITIT_EXECUTOR", "slurm")
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # remains of earlier connections are no obstacle
+        with suppress(OSError):  # another program has it already
+            taken.bind(("", TorchDistributedEnvironment().master_port))
+            taken.listen()
+        job = job_of_two(tmp_path, data)
+        with Ranks(job, tmp_path) as ranks:
+            ended = ranks.ended()
+    assert [code for code, _ in ended] == [0, 0], ended
+    assert not list(job.folder.glob("*meeting*"))
+
+
+def two() -> tuple[Seat, Seat]:
+    first = Seat(0, 2, 0, "17", "slurm", "localhost", ("localhost", "node2"))
+    return first, replace(first, rank=1, node="node2")
+
+
+@contextmanager
+def listening(what: str) -> Iterator[int]:
+    """A port where somebody or nobody answers."""
+    with socket.socket() as listener:
+        listener.bind(("", 0))
+        port = listener.getsockname()[1]
+        if what == "silent":
+            listener.listen()
+            yield port
+    if what == "a store":
+        store = TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
+        yield store.port
+    elif what == "nobody":
+        yield port
+
+
+@pytest.mark.parametrize(
+    ("restart", "left"), [(0, "nobody"), (0, "silent"), (0, "a store"), (1, "a store")], ids=lambda value: str(value)
+)
+def test_what_another_life_left_is_not_taken_for_this_ones(
+    restart: int, left: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(meeting, "REACH_TIMEOUT", timedelta(seconds=3))
+    first, second = two()
+    stale = meeting_file(replace(first, restart=restart), tmp_path)
+    patience = timedelta(seconds=30)
+    with ThreadPoolExecutor() as pool, listening(left) as port:
+        stale.write_text(json.dumps({"host": "localhost", "port": port, "token": "of another life"}))
+        found = pool.submit(meet, second, tmp_path, patience)
+        time.sleep(0.5)
+        assert not found.done()
+        store = meet(first, tmp_path, patience)
+        store.set("word", "of this life")
+        assert found.result(30).get("word") == b"of this life"
+    assert list(tmp_path.iterdir()) == [stale] * restart  # it is gone when all are there
+
+
+def test_a_rank_that_does_not_find_the_others_in_time_says_so(tmp_path: Path) -> None:
+    first, second = two()
+    soon = timedelta(seconds=0.3)
+    path = meeting_file(second, tmp_path)
+    with pytest.raises(MeetingError, match=f"^rank 1 of 2 on node2: no rank 0 on localhost within 0.3 s: .*{path}"):
+        meet(second, tmp_path, soon)
+    with listening("nobody") as port:
+        path.write_text(json.dumps({"host": "localhost", "port": port, "token": ""}))
+        with pytest.raises(MeetingError, match=f"not at localhost:{port}, as .* says: .*Connection refused"):
+            meet(second, tmp_path, soon)
+    with pytest.raises(MeetingError, match=r"^rank 0 of 2 on localhost: .* within 0.3 s: rank 1$") as raised:
+        meet(first, tmp_path, soon)
+    assert not path.exists()
+    assert telling.kind(raised.value) == "peer"  # so it is retried
 
 
 def test_who_a_process_is_comes_from_submitits_environment(monkeypatch: pytest.MonkeyPatch) -> None:
