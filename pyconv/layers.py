@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from pyconv.formulations import planner
+from pyconv.formulations.layer import compute, is_plain
 from pyconv.pyramid import PYRAMIDS, Level, Pyramid
 
 __all__ = ["PYRAMIDS", "PyConv", "Pyramid", "batch_norm", "conv", "max_pool", "require_variance", "spatial_conv"]
@@ -28,6 +30,11 @@ class PyConv(nn.Module):
     Shapes: (N, in_channels, H, W) -> (N, out_channels, H', W') with H' = ceil(H / stride), or the same with T first
     for 3-D. `dims` is needed only for a pyramid of int kernels in 3-D. Raises `ValueError` naming the level and the
     valid group numbers when the pyramid does not fit the channels.
+
+    `formulation`: how the levels are computed, always to the same sums (`pyconv.formulations`). "auto" measures once
+    what is fastest for the input's size, "fixed" decides by a rule, "reference" is the line above; or one by name. None
+    takes the environment's PYCONV_FORMULATION, else "auto", which means "reference" in runs that must repeat themselves
+    to the bit (`pyconv.numerics`).
     """
 
     def __init__(
@@ -40,9 +47,11 @@ class PyConv(nn.Module):
         bias: bool = False,
         *,
         dims: int | None = None,
+        formulation: str | None = None,
     ) -> None:
         super().__init__()
         dims = _dims(pyramid, dims)
+        self.formulation = formulation if formulation is None else planner.checked(formulation)
         levels = pyramid.levels(in_channels, out_channels, dims)
         self.in_channels = in_channels
         self.out_channels = out_channels
@@ -51,6 +60,11 @@ class PyConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, ...) -> (N, out_channels, ...), level 1 first."""
+        policy = planner.policy_now(self.formulation)
+        if policy != planner.REFERENCE and is_plain(x, self.levels):
+            found = compute(x, self.levels, policy)
+            if found is not None:
+                return found
         return torch.cat([level(x) for level in self.levels], dim=1)
 
 

@@ -20,6 +20,15 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def formulations_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """PyConv is its definition to the bit unless a test asks otherwise, and nobody's choices are read or written."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYCONV_FORMULATION", "reference")
+        patch.setenv("PYCONV_CACHE", str(tmp_path_factory.mktemp("choices")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
     """Four nodes, on ports of their own; clients in this process and its children talk to it.

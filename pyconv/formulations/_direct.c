@@ -1,0 +1,292 @@
+/* Grouped convolutions with few maps a group, computed directly: the larger levels of a pyramid on a processor.
+
+   Libraries fill vectors with the output maps of one group, of which such a level has 1 to 8. Here a vector's lanes are
+   neighbouring input maps, whatever the groups: out[o] = sum over the lanes of o's group of sum over taps of
+   x[tap] * w[o][tap]. The inner sum is multiplications lane by lane without waste; the lanes are added up once at the
+   end. Memory is channels-last. What is read again and again, a band of padded rows, is copied to where the cache
+   keeps it. The same sums in the same order whatever the number of threads.
+
+   Python side: pyconv/formulations/direct.py, which also checks what is asked for. */
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { WIDTHS = 5, TASKS = 16, LARGEST_KERNEL = 31 };
+static const long CACHE = 400000; /* bytes of a band of rows: below half of a second-level cache */
+
+/* A convolution of (images, in, channels) by groups. A plane has one frame (kernel 1 along it). Time, height, width.
+   `pitch`: maps of the tensor that the output is a part of; `offset`: where in its maps it begins. */
+typedef struct {
+  long images, in[3], channels, maps, groups, kernel[3], stride[3], pad[3], dilation[3], out[3], pitch, offset,
+      weight_step[5];
+} Geometry;
+
+typedef struct {
+  long rows, columns, x_row, x_column, tap, grad_row, map, into;
+} Steps;
+
+/* Taps of an axis that reach the input positions of one remainder; `base`: descending. */
+typedef struct {
+  long count, tap[LARGEST_KERNEL], base[LARGEST_KERNEL];
+} Class;
+
+#define EACH_CLASS(t, v, u)                                                  \
+  for (const Class *t = axes[0]; t < axes[0] + g->stride[0]; t++)            \
+    for (const Class *v = axes[1]; v < axes[1] + g->stride[1]; v++)          \
+      for (const Class *u = axes[2]; u < axes[2] + g->stride[2]; u++)
+
+static void *space(long bytes) { return aligned_alloc(64, (bytes / 64 + 1) * 64); }
+
+/* Of cache lines from row to row: with a power of two all rows would compete for the same few places of the cache. */
+static long odd(long value) { return value | 1; }
+
+static long round_up(long value, long step) { return (value + step - 1) / step * step; }
+
+/* The number of positions at once that computes fewest positions beyond the end of a row. */
+static int best_width(long row, const long positions[WIDTHS]) {
+  int best = 0;
+  for (int i = 1; i < WIDTHS; i++)
+    if (round_up(row, positions[i]) < round_up(row, positions[best])) best = i;
+  return best;
+}
+
+/* The taps [begin, end) for which first + tap * dilation lies in [0, size). */
+static void inside(long first, long dilation, long taps, long size, long *begin, long *end) {
+  *begin = 0;
+  *end = taps;
+  while (*begin < *end && first + *begin * dilation < 0) ++*begin;
+  while (*end > *begin && first + (*end - 1) * dilation >= size) --*end;
+}
+
+static Class *classes(const Geometry *g, int axis) {
+  long stride = g->stride[axis];
+  Class *found = calloc(stride, sizeof(Class));
+  for (long r = 0; found && r < stride; r++)
+    for (long tap = 0; tap < g->kernel[axis]; tap++) {
+      long reached = r + g->pad[axis] - tap * g->dilation[axis];
+      if (reached % stride) continue;
+      found[r].tap[found[r].count] = tap;
+      found[r].base[found[r].count++] = reached / stride;
+    }
+  return found;
+}
+
+/* How many taps the classes before (ct, cv, cu) have. */
+static long taps_before(Class *axes[3], const Geometry *g, long ct, long cv, long cu) {
+  long before = 0, number = 0, own = (ct * g->stride[1] + cv) * g->stride[2] + cu;
+  EACH_CLASS(t, v, u)
+    if (number++ < own) before += t->count * v->count * u->count;
+  return before;
+}
+
+#define JOIN_(a, b) a##b
+#define JOIN(a, b) JOIN_(a, b)
+
+/* One set of loops: NAME, ROOMY, BYTES and IN_REGISTER are defined, REAL and LANE_INTEGER before each type. */
+#define IN_REGISTER(value) (void)(value)
+#define ROOMY 0
+#define BYTES 16
+#define REAL float
+#define LANE_INTEGER int
+#define WIDEST 4
+#define NAME(x) JOIN(x, _f32_plain)
+#include "_direct_kernels.h"
+#undef NAME
+#undef REAL
+#undef LANE_INTEGER
+#undef WIDEST
+#define REAL double
+#define LANE_INTEGER long
+#define WIDEST 2
+#define NAME(x) JOIN(x, _f64_plain)
+#include "_direct_kernels.h"
+#undef NAME
+#undef BYTES
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#define X86 1
+#pragma GCC push_options
+#pragma GCC target("avx2,fma,bmi2")
+#define BYTES 32
+#undef WIDEST
+#define WIDEST 4
+#define NAME(x) JOIN(x, _f64_avx2)
+#include "_direct_kernels.h"
+#undef NAME
+#undef REAL
+#undef LANE_INTEGER
+#undef WIDEST
+#define REAL float
+#define LANE_INTEGER int
+#define WIDEST 8
+#define NAME(x) JOIN(x, _f32_avx2)
+#include "_direct_kernels.h"
+#undef NAME
+#undef BYTES
+#undef ROOMY
+#undef IN_REGISTER
+#pragma GCC pop_options
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512dq,avx512vl,avx512bw,fma,bmi2,prefer-vector-width=512")
+#define BYTES 64
+#define ROOMY 1
+#define IN_REGISTER(value) __asm__("" : "+v"(value)) /* loaded once, not with each of its uses */
+#undef WIDEST
+#define WIDEST 16
+#define NAME(x) JOIN(x, _f32_avx512)
+#include "_direct_kernels.h"
+#undef NAME
+#undef REAL
+#undef LANE_INTEGER
+#undef WIDEST
+#define REAL double
+#define LANE_INTEGER long
+#define WIDEST 8
+#define NAME(x) JOIN(x, _f64_avx512)
+#include "_direct_kernels.h"
+#undef NAME
+#pragma GCC pop_options
+#endif
+
+typedef struct {
+  const char *name;
+  int (*forward32)(const float *, const float *, const float *, float *, const Geometry *, int);
+  int (*input32)(const float *, const float *, float *, const Geometry *, int, int);
+  int (*weight32)(const float *, const float *, float *, const Geometry *, int);
+  int (*forward64)(const double *, const double *, const double *, double *, const Geometry *, int);
+  int (*input64)(const double *, const double *, double *, const Geometry *, int, int);
+  int (*weight64)(const double *, const double *, double *, const Geometry *, int);
+} Level;
+
+#define LEVEL(name, f32, f64)                                                                            \
+  {                                                                                                      \
+    name, forward##f32, input_gradient##f32, weight_gradient##f32, forward##f64, input_gradient##f64,    \
+        weight_gradient##f64                                                                             \
+  }
+static const Level levels[] = {
+    LEVEL("plain", _f32_plain, _f64_plain),
+#ifdef X86
+    LEVEL("avx2", _f32_avx2, _f64_avx2),
+    LEVEL("avx512", _f32_avx512, _f64_avx512),
+#endif
+};
+enum { LEVELS = sizeof levels / sizeof *levels };
+
+static int supported(const Level *level) {
+#ifdef X86
+  __builtin_cpu_init();
+  if (!strcmp(level->name, "avx2")) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  if (!strcmp(level->name, "avx512"))
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw");
+#endif
+  return !strcmp(level->name, "plain");
+}
+
+static const Level *level_named(const char *name) {
+  for (int i = 0; i < LEVELS; i++)
+    if (!strcmp(levels[i].name, name) && supported(&levels[i])) return &levels[i];
+  PyErr_Format(PyExc_ValueError, "no instructions %s here", name);
+  return NULL;
+}
+
+static int parse_geometry(PyObject *numbers, Geometry *g) {
+  long *to[] = {&g->images,       &g->in[0],       &g->in[1],       &g->in[2],       &g->channels,    &g->maps,
+                &g->groups,       &g->kernel[0],   &g->kernel[1],   &g->kernel[2],   &g->stride[0],   &g->stride[1],
+                &g->stride[2],    &g->pad[0],      &g->pad[1],      &g->pad[2],      &g->dilation[0], &g->dilation[1],
+                &g->dilation[2],  &g->out[0],      &g->out[1],      &g->out[2],      &g->pitch,       &g->offset,
+                &g->weight_step[0], &g->weight_step[1], &g->weight_step[2], &g->weight_step[3], &g->weight_step[4]};
+  long count = sizeof to / sizeof *to;
+  if (!PyTuple_Check(numbers) || PyTuple_GET_SIZE(numbers) != count) {
+    PyErr_Format(PyExc_TypeError, "a geometry is a tuple of %ld integers", count);
+    return -1;
+  }
+  for (long i = 0; i < count; i++) {
+    *to[i] = PyLong_AsLong(PyTuple_GET_ITEM(numbers, i));
+    if (*to[i] == -1 && PyErr_Occurred()) return -1;
+  }
+  return 0;
+}
+
+static PyObject *finished(int result) {
+  if (result) return PyErr_NoMemory();
+  Py_RETURN_NONE;
+}
+
+/* forward(instructions, is_double, x, weight, bias or 0, y, geometry, threads), tensors as addresses */
+static PyObject *forward(PyObject *Py_UNUSED(self), PyObject *arguments) {
+  const char *name;
+  int is_double, threads, result;
+  unsigned long long x, w, bias, y;
+  PyObject *numbers;
+  Geometry g;
+  if (!PyArg_ParseTuple(arguments, "spKKKKOi", &name, &is_double, &x, &w, &bias, &y, &numbers, &threads)) return NULL;
+  const Level *level = level_named(name);
+  if (!level || parse_geometry(numbers, &g)) return NULL;
+  Py_BEGIN_ALLOW_THREADS
+  result = is_double ? level->forward64((void *)x, (void *)w, (void *)bias, (void *)y, &g, threads)
+                     : level->forward32((void *)x, (void *)w, (void *)bias, (void *)y, &g, threads);
+  Py_END_ALLOW_THREADS
+  return finished(result);
+}
+
+/* input_gradient(instructions, is_double, grad, weight, dx, geometry, accumulate, threads) */
+static PyObject *input_gradient(PyObject *Py_UNUSED(self), PyObject *arguments) {
+  const char *name;
+  int is_double, threads, accumulate, result;
+  unsigned long long grad, w, dx;
+  PyObject *numbers;
+  Geometry g;
+  if (!PyArg_ParseTuple(arguments, "spKKKOpi", &name, &is_double, &grad, &w, &dx, &numbers, &accumulate, &threads))
+    return NULL;
+  const Level *level = level_named(name);
+  if (!level || parse_geometry(numbers, &g)) return NULL;
+  Py_BEGIN_ALLOW_THREADS
+  result = is_double ? level->input64((void *)grad, (void *)w, (void *)dx, &g, accumulate, threads)
+                     : level->input32((void *)grad, (void *)w, (void *)dx, &g, accumulate, threads);
+  Py_END_ALLOW_THREADS
+  return finished(result);
+}
+
+/* weight_gradient(instructions, is_double, x, grad, dw, geometry, threads) */
+static PyObject *weight_gradient(PyObject *Py_UNUSED(self), PyObject *arguments) {
+  const char *name;
+  int is_double, threads, result;
+  unsigned long long x, grad, dw;
+  PyObject *numbers;
+  Geometry g;
+  if (!PyArg_ParseTuple(arguments, "spKKKOi", &name, &is_double, &x, &grad, &dw, &numbers, &threads)) return NULL;
+  const Level *level = level_named(name);
+  if (!level || parse_geometry(numbers, &g)) return NULL;
+  Py_BEGIN_ALLOW_THREADS
+  result = is_double ? level->weight64((void *)x, (void *)grad, (void *)dw, &g, threads)
+                     : level->weight32((void *)x, (void *)grad, (void *)dw, &g, threads);
+  Py_END_ALLOW_THREADS
+  return finished(result);
+}
+
+/* instructions() -> names that this processor has, slowest first */
+static PyObject *instructions(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(none)) {
+  PyObject *names = PyList_New(0);
+  for (int i = 0; names && i < LEVELS; i++)
+    if (supported(&levels[i])) {
+      PyObject *name = PyUnicode_FromString(levels[i].name);
+      if (!name || PyList_Append(names, name)) Py_CLEAR(names);
+      Py_XDECREF(name);
+    }
+  return names;
+}
+
+static PyMethodDef methods[] = {
+    {"forward", forward, METH_VARARGS, "Outputs of one level."},
+    {"input_gradient", input_gradient, METH_VARARGS, "Gradient of a level's input."},
+    {"weight_gradient", weight_gradient, METH_VARARGS, "Gradient of a level's weight."},
+    {"instructions", instructions, METH_NOARGS, "Instruction sets that this processor has, slowest first."},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef module = {
+    PyModuleDef_HEAD_INIT, "_direct", "Grouped convolutions with few maps a group.", -1, methods, NULL, NULL, NULL, NULL};
+
+PyMODINIT_FUNC PyInit__direct(void) { return PyModule_Create(&module); }
