@@ -1,5 +1,7 @@
 """Winograd's convolution is the convolution: every size, dilation and batch, to float32's rounding; who gets it."""
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -10,6 +12,14 @@ from pyconv.models import winograd
 from pyconv.models.winograd import Winograd, use_winograd
 
 ALWAYS = float("inf")  # times the convolution's own multiplications: no size is left to the convolution itself
+
+
+@pytest.fixture(autouse=True)
+def the_same_weights() -> Iterator[None]:
+    """Layers draw their weights: how far rounding goes depends on them."""
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        yield
 
 
 def drawn(*shape: int) -> Tensor:
