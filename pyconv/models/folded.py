@@ -1,7 +1,8 @@
 """A network for testing only: every batch norm that follows a convolution becomes part of its weights.
 
 In eval mode BN(conv(x; w)) = conv(x; w * gamma / s) + beta - mean * gamma / s with s = sqrt(var + eps): the same
-function with one pass less over the maps, equal up to the rounding of float32.
+function with one pass less over the maps, equal up to the rounding of float32. ReLUs and sums become part of the
+convolutions' last pass (`pyconv.models.activated`).
 """
 
 import copy
@@ -12,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from pyconv.layers import PyConv
+from pyconv.models.activated import activate
 from pyconv.models.blocks import Basic, Bottleneck, IResNet, PreActivation
 from pyconv.models.context import NonLocal
 from pyconv.models.resnet import ResNet
@@ -29,6 +31,7 @@ def folded(model: nn.Module) -> nn.Module:
     for module in list(copied.modules()):
         for convolution, norm in _pairs(module):
             _fold(module, convolution, norm)
+    activate(copied)
     return copied
 
 
