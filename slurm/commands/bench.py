@@ -13,6 +13,9 @@ from slurm.console import Progress, note
 if TYPE_CHECKING:
     from pyconv.bench.paired import Comparison
 
+CASES = ("pyconvresnet50", "resnet50", "memory", "pyconvhgresnet50", "pyconvsegnet50", "pyconvresnet3d50")
+PYRAMIDS = ("pyconvresnet50", "pyconvhgresnet50")
+
 
 @click.group()
 def bench() -> None:
@@ -158,6 +161,76 @@ def video_command(rounds: int, views: bool, as_json: bool) -> None:
         click.echo(f"\n{reading.views_text(comparisons)}\n{agreement.line()}")
     too_slow = any(comparison.ratio < testing.AIM for comparison in comparisons)
     if too_slow or not all(one.met for one in readings) or (agreement and not agreement.met):
+        raise click.exceptions.Exit(1)
+
+
+@bench.command()
+@click.argument("names", type=click.Choice(CASES), nargs=-1)
+@click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True)
+@options.as_json
+def model(names: tuple[str, ...], rounds: int, as_json: bool) -> None:
+    """PyConv's networks as their definition is written (eager, NCHW, a grouped convolution a level) against ours.
+
+    Inference and training steps of NAMES, by default of all; "resnet50" sets PyConvResNet-50 beside ResNet-50, "memory"
+    weighs its training step. Some minutes. Exit 1 when a ratio misses its goal, or when the sides do not compute the
+    same.
+    """
+    from pyconv.bench import measured
+    from pyconv.bench import model as sides
+
+    note(sides.machine())
+    found = sides.bench(names, rounds, note)
+    if as_json:
+        options.print_json([one.report() for one in found])
+    else:
+        click.echo(measured.text(found))
+    if not all(one.met for one in found):
+        raise click.exceptions.Exit(1)
+
+
+@bench.command()
+@click.argument("names", type=click.Choice(PYRAMIDS), nargs=-1)
+@click.option("--images", type=click.IntRange(min=1), default=8, show_default=True, help="Of 224x224 pixels.")
+@click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True)
+@click.option("--markdown", is_flag=True, help="The tables in Markdown.")
+@options.as_json
+def levels(names: tuple[str, ...], images: int, rounds: int, markdown: bool, as_json: bool) -> None:
+    """The roofline of every level: operations, bytes, what this machine can do, and what each formulation takes.
+
+    Of the networks NAMES, by default of both. Milliseconds, the fastest of the rounds; a minute or two.
+    """
+    from pyconv.bench import levels as roofline
+
+    ceiling = roofline.ceilings()
+    found = {
+        name: roofline.bench(roofline.NETWORKS[name], ceiling, images, rounds, note)
+        for name in dict.fromkeys(names or PYRAMIDS)
+    }
+    if as_json:
+        told = {name: [one.report() for one in readings] for name, readings in found.items()}
+        options.print_json({"ceilings": ceiling.report(), "levels": told})
+        return
+    click.echo(ceiling.line())
+    for name, readings in found.items():
+        click.echo(f"\n{name}, {images} images\n\n{roofline.text(readings, 'pipe' if markdown else 'simple')}")
+
+
+@bench.command("commands")
+@click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True)
+@options.as_json
+def commands_command(rounds: int, as_json: bool) -> None:
+    """How fast `pyconv` answers, in fresh processes: its import, --help, list, status, report and verify.
+
+    Exit 1 when the first two take 0.3 s or verify 10 s, or when one of the others imports torch.
+    """
+    from pyconv.bench import commands
+
+    answers = commands.bench(rounds, note)
+    if as_json:
+        options.print_json([one.report() for one in answers])
+    else:
+        click.echo(commands.text(answers))
+    if not all(one.met for one in answers):
         raise click.exceptions.Exit(1)
 
 
