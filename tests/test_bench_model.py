@@ -59,7 +59,8 @@ def call(*arguments: str) -> Result:
 def test_both_sides_compute_the_same_in_inference_and_training() -> None:
     told: list[str] = []
     found = model.bench(rounds=1, progress=told.append)
-    assert told == list(CASES)
+    assert told[::2] == list(CASES)  # what is begun; between them what came out
+    assert all(one.comparison.name in "\n".join(told[1::2]) for one in found)
     against_plain = [one for one in found if one.sides == (PLAIN, OURS)]
     assert [one.comparison.name for one in against_plain] == [
         f"{case.title}, {case.work(training=training)}"

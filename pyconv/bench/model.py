@@ -112,7 +112,7 @@ def bench(names: Iterable[str] = (), rounds: int = 5, progress: Callable[[str], 
     for name in names:
         if progress:
             progress(name)
-        done = _case(CASES[name], rounds)
+        done = list(_case(CASES[name], rounds))
         if progress:
             progress("\n".join("; ".join(filter(None, one.line())) for one in done))
         found += done
