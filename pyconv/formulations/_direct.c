@@ -32,6 +32,15 @@ typedef struct {
   long count, tap[LARGEST_KERNEL], base[LARGEST_KERNEL];
 } Class;
 
+/* The input rows and columns of one class each, of a band of a frame: which taps reach them, and where. */
+typedef struct {
+  const Class *t, *v, *u;
+  long row, column;        /* the classes' remainders */
+  long top, bottom, right; /* rows [top, bottom) and columns [0, right) of these classes */
+  long begin, end;         /* taps of `t` whose frames exist */
+  long first_weight;
+} Reached;
+
 #define EACH_CLASS(t, v, u)                                                  \
   for (const Class *t = axes[0]; t < axes[0] + g->stride[0]; t++)            \
     for (const Class *v = axes[1]; v < axes[1] + g->stride[1]; v++)          \
@@ -74,7 +83,7 @@ static Class *classes(const Geometry *g, int axis) {
 }
 
 /* How many taps the classes before (ct, cv, cu) have. */
-static long taps_before(Class *axes[3], const Geometry *g, long ct, long cv, long cu) {
+static long taps_before(Class *const axes[3], const Geometry *g, long ct, long cv, long cu) {
   long before = 0, number = 0, own = (ct * g->stride[1] + cv) * g->stride[2] + cu;
   EACH_CLASS(t, v, u)
     if (number++ < own) before += t->count * v->count * u->count;

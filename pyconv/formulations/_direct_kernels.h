@@ -238,185 +238,251 @@ static void NAME(write)(const VECTOR *sums, long positions, long maps, long lane
   }
 }
 
-static int NAME(forward)(const REAL *x, const REAL *weight, const REAL *bias, REAL *y, const Geometry *g, int threads) {
-  LAYOUT of = NAME(layout)(g);
-  int width = best_width(g->out[2], NAME(positions));
-  long step_p = NAME(positions)[width], inner = of.taps * of.blocks * of.maps * LANES, failed = 0;
-  long columns = odd((round_up(g->out[2], step_p) - 1) * g->stride[2] + (g->kernel[2] - 1) * g->dilation[2] + 1);
-  long reach = (g->kernel[1] - 1) * g->dilation[1] + 1, band = g->out[1];
-  long each = g->kernel[0] * of.blocks * columns * LANES * sizeof(REAL);
-  while (band > 1 && ((band - 1) * g->stride[1] + reach) * each > CACHE) band = (band + 1) / 2;
-  long bands = round_up(g->out[1], band) / band, rows = (band - 1) * g->stride[1] + reach;
-  long frame_size = rows * columns * LANES, plane = g->kernel[0] * frame_size;
-  REAL *packed = space(of.units * inner * sizeof(REAL));
-  long *offsets = space(of.taps * of.blocks * sizeof(long));
-  if (!packed || !offsets) return free(packed), free(offsets), -1;
-  long *offset = offsets;
+/* How the outputs are computed: `band` output rows at a time, from `rows` rows of `columns` padded pixels. */
+typedef struct {
+  LAYOUT of;
+  int width; /* which of the kernels' numbers of positions */
+  long step, columns, reach, band, bands, frame_size, plane;
+  long unit_size; /* of the packed weights */
+  long tap_size;  /* offsets of one frame */
+  REAL *packed;
+  long *offsets;
+} NAME(Outputs);
+
+static NAME(Outputs) NAME(plan_outputs)(const Geometry *g) {
+  NAME(Outputs) plan = {.of = NAME(layout)(g), .width = best_width(g->out[2], NAME(positions))};
+  plan.step = NAME(positions)[plan.width];
+  plan.columns = odd((round_up(g->out[2], plan.step) - 1) * g->stride[2] + (g->kernel[2] - 1) * g->dilation[2] + 1);
+  plan.reach = (g->kernel[1] - 1) * g->dilation[1] + 1;
+  long row_bytes = g->kernel[0] * plan.of.blocks * plan.columns * LANES * sizeof(REAL);
+  plan.band = g->out[1];
+  while (plan.band > 1 && ((plan.band - 1) * g->stride[1] + plan.reach) * row_bytes > CACHE)
+    plan.band = (plan.band + 1) / 2;
+  plan.bands = round_up(g->out[1], plan.band) / plan.band;
+  plan.frame_size = ((plan.band - 1) * g->stride[1] + plan.reach) * plan.columns * LANES;
+  plan.plane = g->kernel[0] * plan.frame_size;
+  plan.unit_size = plan.of.taps * plan.of.blocks * plan.of.maps * LANES;
+  plan.tap_size = g->kernel[1] * g->kernel[2] * plan.of.blocks;
+  plan.packed = space(plan.of.units * plan.unit_size * sizeof(REAL));
+  plan.offsets = space(plan.of.taps * plan.of.blocks * sizeof(long));
+  long *offset = plan.offsets;
+  for (long t = 0; offset && t < g->kernel[0]; t++)
+    for (long v = 0; v < g->kernel[1]; v++)
+      for (long u = 0; u < g->kernel[2]; u++)
+        for (long block = 0; block < plan.of.blocks; block++)
+          *offset++ = block * plan.plane + t * plan.frame_size +
+                      (v * g->dilation[1] * plan.columns + u * g->dilation[2]) * LANES;
+  return plan;
+}
+
+static void NAME(pack_outputs)(const REAL *weight, const Geometry *g, const NAME(Outputs) *plan, long unit) {
+  REAL *to = plan->packed + unit * plan->unit_size;
   for (long t = 0; t < g->kernel[0]; t++)
     for (long v = 0; v < g->kernel[1]; v++)
       for (long u = 0; u < g->kernel[2]; u++)
-        for (long block = 0; block < of.blocks; block++)
-          *offset++ = block * plane + t * frame_size + (v * g->dilation[1] * columns + u * g->dilation[2]) * LANES;
-#pragma omp parallel num_threads(threads)
-  {
-    REAL *buffer = space(of.blocks * plane * sizeof(REAL));
-    VECTOR sums[2 * 16 + 16] __attribute__((aligned(64)));
-    memset(sums, 0, sizeof sums);
-    if (!buffer) {
-#pragma omp atomic write
-      failed = 1;
-    }
-#pragma omp for schedule(static)
-    for (long unit = 0; unit < of.units; unit++) {
-      REAL *to = packed + unit * inner;
-      for (long t = 0; t < g->kernel[0]; t++)
-        for (long v = 0; v < g->kernel[1]; v++)
-          for (long u = 0; u < g->kernel[2]; u++)
-            for (long block = 0; block < of.blocks; block++)
-              for (long map = 0; map < of.maps; map++, to += LANES)
-                NAME(pack)(weight + NAME(tap_at)(g, t, v, u), g, &of, unit, block, map, to);
-    }
-#pragma omp for collapse(3) schedule(static)
-    for (long image = 0; image < g->images; image++)
-      for (long frame = 0; frame < g->out[0]; frame++)
-        for (long b = 0; b < bands; b++) {
-          if (!buffer) continue;
-          long top = b * band, bottom = top + band < g->out[1] ? top + band : g->out[1];
-          long first = frame * g->stride[0] - g->pad[0], begin, end;
-          inside(first, g->dilation[0], g->kernel[0], g->in[0], &begin, &end);
-          long part = g->kernel[1] * g->kernel[2] * of.blocks;
-          for (long unit = 0; unit < of.units; unit++) {
-            for (long t = begin; t < end; t++)
-              NAME(fill)(x, buffer + t * frame_size, g, &of, unit, image, first + t * g->dilation[0],
-                         top * g->stride[1] - g->pad[1], (bottom - top - 1) * g->stride[1] + reach, columns, plane);
-            for (long map = 0, maps; map < of.maps; map += maps) {
-              maps = of.maps - map < PAIR ? 1 : PAIR;
-              long at = unit * of.groups * of.maps + map;
-              NAME(Sums) kernel = NAME(kernels)[g->stride[2] - 1][maps - 1][width];
-              NAME(Store) by = NAME(store)(&of, maps, bias ? bias + at : bias);
-              const REAL *w = packed + unit * inner + (begin * part * of.maps + map) * LANES;
-              for (long column = 0; column < g->out[2]; column += step_p)
-                for (long row = top; row < bottom; row++) {
-                  const REAL *from =
-                      buffer + ((row - top) * g->stride[1] * columns + column * g->stride[2]) * LANES;
-                  long left = g->out[2] - column;
-                  kernel(from, offsets + begin * part, (end - begin) * part, w, of.maps * LANES, sums);
-                  NAME(write)(sums, left < step_p ? left : step_p, maps, of.lanes, &by,
-                              y + (((image * g->out[0] + frame) * g->out[1] + row) * g->out[2] + column) * g->pitch + at,
-                              g->pitch);
-                }
-            }
-          }
-        }
-    free(buffer);
+        for (long block = 0; block < plan->of.blocks; block++)
+          for (long map = 0; map < plan->of.maps; map++, to += LANES)
+            NAME(pack)(weight + NAME(tap_at)(g, t, v, u), g, &plan->of, unit, block, map, to);
+}
+
+/* The output rows [top, bottom) of a frame, for a unit whose input is in `buffer`; of its taps the frames [begin, end). */
+static void NAME(output_rows)(const REAL *buffer, const REAL *bias, REAL *y, const Geometry *g,
+                              const NAME(Outputs) *plan, long unit, long top, long bottom, long begin, long end) {
+  const LAYOUT *of = &plan->of;
+  VECTOR sums[2 * 16 + 16] __attribute__((aligned(64))) = {{0}}; /* the last vectors of a tree may lie beyond what was summed up: they go nowhere */
+  for (long map = 0, maps; map < of->maps; map += maps) {
+    maps = of->maps - map < PAIR ? 1 : PAIR;
+    long at = unit * of->groups * of->maps + map;
+    NAME(Sums) kernel = NAME(kernels)[g->stride[2] - 1][maps - 1][plan->width];
+    NAME(Store) by = NAME(store)(of, maps, bias ? bias + at : bias);
+    const REAL *w = plan->packed + unit * plan->unit_size + (begin * plan->tap_size * of->maps + map) * LANES;
+    for (long column = 0; column < g->out[2]; column += plan->step)
+      for (long row = top; row < bottom; row++) {
+        const REAL *from =
+            buffer + ((row - top) * g->stride[1] * plan->columns + column * g->stride[2]) * LANES;
+        long left = g->out[2] - column;
+        kernel(from, plan->offsets + begin * plan->tap_size, (end - begin) * plan->tap_size, w, of->maps * LANES, sums);
+        NAME(write)(sums, left < plan->step ? left : plan->step, maps, of->lanes, &by,
+                    y + (row * g->out[2] + column) * g->pitch + at, g->pitch);
+      }
   }
-  free(packed);
-  free(offsets);
+}
+
+static void NAME(output_band)(const REAL *x, const REAL *bias, REAL *y, const Geometry *g, const NAME(Outputs) *plan,
+                              REAL *buffer, long image, long frame, long band) {
+  long top = band * plan->band, bottom = top + plan->band < g->out[1] ? top + plan->band : g->out[1];
+  long first = frame * g->stride[0] - g->pad[0], begin, end;
+  inside(first, g->dilation[0], g->kernel[0], g->in[0], &begin, &end);
+  y += (image * g->out[0] + frame) * g->out[1] * g->out[2] * g->pitch;
+  for (long unit = 0; unit < plan->of.units; unit++) {
+    for (long t = begin; t < end; t++)
+      NAME(fill)(x, buffer + t * plan->frame_size, g, &plan->of, unit, image, first + t * g->dilation[0],
+                 top * g->stride[1] - g->pad[1], (bottom - top - 1) * g->stride[1] + plan->reach, plan->columns,
+                 plan->plane);
+    NAME(output_rows)(buffer, bias, y, g, plan, unit, top, bottom, begin, end);
+  }
+}
+
+static int NAME(forward)(const REAL *x, const REAL *weight, const REAL *bias, REAL *y, const Geometry *g, int threads) {
+  NAME(Outputs) plan = NAME(plan_outputs)(g);
+  int failed = !plan.packed || !plan.offsets;
+  if (!failed) {
+#pragma omp parallel num_threads(threads) reduction(| : failed)
+    {
+      REAL *buffer = space(plan.of.blocks * plan.plane * sizeof(REAL));
+      failed |= !buffer;
+#pragma omp for schedule(static)
+      for (long unit = 0; unit < plan.of.units; unit++) NAME(pack_outputs)(weight, g, &plan, unit);
+#pragma omp for collapse(3) schedule(static)
+      for (long image = 0; image < g->images; image++)
+        for (long frame = 0; frame < g->out[0]; frame++)
+          for (long band = 0; band < plan.bands; band++)
+            if (buffer) NAME(output_band)(x, bias, y, g, &plan, buffer, image, frame, band);
+      free(buffer);
+    }
+  }
+  free(plan.packed);
+  free(plan.offsets);
   return failed ? -1 : 0;
 }
 
-/* Gradient of the input. Per axis, taps fall into classes by the remainder of the input position that they reach:
-   input position r + stride * j gets grad[j + base] through tap k of class r. */
+/* How the input's gradient is computed. Per axis, taps fall into classes by the remainder of the input position that
+   they reach: input position r + stride * j gets grad[j + base] through a tap of class r. */
+typedef struct {
+  LAYOUT of;
+  Class *axes[3];
+  int width;
+  long step, across, columns, reach, band, bands, frame_size, plane;
+  long pair; /* vectors of input maps at once */
+  long unit_size;
+  REAL *packed;
+} NAME(Inputs);
+
+static NAME(Inputs) NAME(plan_inputs)(const Geometry *g) {
+  NAME(Inputs) plan = {.of = NAME(layout)(g)};
+  long down = round_up(g->in[1], g->stride[1]) / g->stride[1];
+  plan.across = round_up(g->in[2], g->stride[2]) / g->stride[2];
+  plan.width = best_width(plan.across, NAME(positions));
+  plan.step = NAME(positions)[plan.width];
+  plan.columns = odd(round_up(plan.across, plan.step) + (g->kernel[2] - 1) * g->dilation[2] / g->stride[2] + 1);
+  plan.reach = (g->kernel[1] - 1) * g->dilation[1] / g->stride[1] + 1;
+  long row_bytes = g->kernel[0] * plan.of.maps * plan.columns * LANES * sizeof(REAL);
+  plan.band = down;
+  while (plan.band > 1 && (plan.band + plan.reach) * row_bytes > CACHE) plan.band = (plan.band + 1) / 2;
+  plan.bands = round_up(down, plan.band) / plan.band;
+  plan.frame_size = (plan.band + plan.reach) * plan.columns * LANES;
+  plan.plane = g->kernel[0] * plan.frame_size;
+  plan.pair = plan.of.blocks % PAIR ? 1 : PAIR;
+  plan.unit_size = plan.of.taps * plan.of.maps * plan.of.blocks * LANES;
+  plan.packed = space(plan.of.units * plan.unit_size * sizeof(REAL));
+  for (int axis = 0; axis < 3; axis++) plan.axes[axis] = classes(g, axis);
+  return plan;
+}
+
+static void NAME(pack_inputs)(const REAL *weight, const Geometry *g, const NAME(Inputs) *plan, long unit) {
+  Class *const *axes = plan->axes;
+  REAL *to = plan->packed + unit * plan->unit_size;
+  for (long first = 0; first < plan->of.blocks; first += plan->pair)
+    EACH_CLASS(t, v, u)
+      for (long a = 0; a < t->count; a++)
+        for (long b = 0; b < v->count; b++)
+          for (long c = 0; c < u->count; c++)
+            for (long map = 0; map < plan->of.maps; map++)
+              for (long block = first; block < first + plan->pair; block++, to += LANES)
+                NAME(pack)(weight + NAME(tap_at)(g, t->tap[a], v->tap[b], u->tap[c]), g, &plan->of, unit, block, map,
+                           to);
+}
+
+static void NAME(write_inputs)(const VECTOR *sums, long positions, long pair, REAL *to, long step, int accumulate) {
+  for (long p = 0; p < positions; p++, to += step)
+    for (long m = 0; m < pair; m++) {
+      VECTOR *at = (VECTOR *)(to + m * LANES);
+      if (accumulate)
+        *at += sums[p * pair + m];
+      else
+        *at = sums[p * pair + m];
+    }
+}
+
+/* One unit's gradient at the positions of `at`. `dx`: of the frame. */
+static void NAME(input_rows)(const REAL *grad, REAL *dx, const Geometry *g, const NAME(Inputs) *plan, REAL *buffer,
+                             long *offsets, long image, long frame, long unit, const Reached *at, int accumulate) {
+  const Class *t = at->t, *v = at->v, *u = at->u;
+  const LAYOUT *of = &plan->of;
+  long low_v = v->count ? v->base[v->count - 1] : 0, low_u = u->count ? u->base[u->count - 1] : 0;
+  long high_v = v->count ? v->base[0] : 0, taps = v->count * u->count, count = 0;
+  VECTOR sums[2 * 16] __attribute__((aligned(64)));
+  for (long a = at->begin; a < at->end && taps > 0; a++)
+    NAME(spread)(grad, buffer + a * plan->frame_size, g, of, unit, image, frame / g->stride[0] + t->base[a],
+                 at->top + low_v, at->bottom - at->top + high_v - low_v, low_u, plan->columns, plan->plane);
+  for (long a = at->begin; a < at->end; a++)
+    for (long b = 0; b < v->count; b++)
+      for (long c = 0; c < u->count; c++)
+        for (long map = 0; map < of->maps; map++)
+          offsets[count++] = map * plan->plane + a * plan->frame_size +
+                             ((v->base[b] - low_v) * plan->columns + u->base[c] - low_u) * LANES;
+  for (long first = 0; first < of->blocks; first += plan->pair) {
+    const REAL *w = plan->packed + unit * plan->unit_size +
+                    (first / plan->pair * of->taps + at->first_weight) * of->maps * plan->pair * LANES;
+    for (long column = 0; column < at->right; column += plan->step)
+      for (long row = at->top; row < at->bottom; row++) {
+        NAME(kernels)[0][plan->pair - 1][plan->width](buffer + ((row - at->top) * plan->columns + column) * LANES,
+                                                      offsets, count, w, plan->pair * LANES, sums);
+        long left = at->right - column < plan->step ? at->right - column : plan->step;
+        long pixel = (at->row + row * g->stride[1]) * g->in[2] + at->column + column * g->stride[2];
+        NAME(write_inputs)(sums, left, plan->pair, dx + pixel * g->channels + (unit * of->blocks + first) * LANES,
+                           g->stride[2] * g->channels, accumulate);
+      }
+  }
+}
+
+static void NAME(input_band)(const REAL *grad, REAL *dx, const Geometry *g, const NAME(Inputs) *plan, REAL *buffer,
+                             long *offsets, long image, long frame, long band, int accumulate) {
+  long remainder = frame % g->stride[0], j = frame / g->stride[0];
+  Reached at = {.t = &plan->axes[0][remainder], .begin = 0, .end = plan->axes[0][remainder].count};
+  while (at.begin < at.end && j + at.t->base[at.begin] >= g->out[0]) at.begin++;
+  while (at.end > at.begin && j + at.t->base[at.end - 1] < 0) at.end--;
+  dx += (image * g->in[0] + frame) * g->in[1] * g->in[2] * g->channels;
+  for (at.row = 0; at.row < g->stride[1]; at.row++)
+    for (at.column = 0; at.column < g->stride[2]; at.column++) {
+      at.v = &plan->axes[1][at.row];
+      at.u = &plan->axes[2][at.column];
+      at.top = band * plan->band;
+      at.bottom = (g->in[1] - at.row + g->stride[1] - 1) / g->stride[1];
+      at.right = (g->in[2] - at.column + g->stride[2] - 1) / g->stride[2];
+      if (at.bottom > at.top + plan->band) at.bottom = at.top + plan->band;
+      if (at.bottom <= at.top || at.right <= 0) continue;
+      at.first_weight =
+          taps_before(plan->axes, g, remainder, at.row, at.column) + at.begin * at.v->count * at.u->count;
+      for (long unit = 0; unit < plan->of.units; unit++)
+        NAME(input_rows)(grad, dx, g, plan, buffer, offsets, image, frame, unit, &at, accumulate);
+    }
+}
+
 static int NAME(input_gradient)(const REAL *grad, const REAL *weight, REAL *dx, const Geometry *g, int accumulate,
                                 int threads) {
-  LAYOUT of = NAME(layout)(g);
-  Class *axes[3] = {NULL, NULL, NULL};
-  long pair = of.blocks % PAIR ? 1 : PAIR, most_taps = of.taps, failed = 0;
-  long unit_size = of.taps * of.maps * of.blocks * LANES;
-  REAL *packed = space(of.units * unit_size * sizeof(REAL));
-  for (int axis = 0; axis < 3; axis++) axes[axis] = classes(g, axis);
-  if (!packed || !axes[0] || !axes[1] || !axes[2]) {
-    failed = 1;
-    goto end;
-  }
-  long per_row = round_up(g->in[2], g->stride[2]) / g->stride[2], per_column = round_up(g->in[1], g->stride[1]) / g->stride[1];
-  int width = best_width(per_row, NAME(positions));
-  long step_p = NAME(positions)[width];
-  long columns = odd(round_up(per_row, step_p) + (g->kernel[2] - 1) * g->dilation[2] / g->stride[2] + 1);
-  long reach = (g->kernel[1] - 1) * g->dilation[1] / g->stride[1] + 1, band = per_column;
-  long each = g->kernel[0] * of.maps * columns * LANES * sizeof(REAL);
-  while (band > 1 && (band + reach) * each > CACHE) band = (band + 1) / 2;
-  long bands = round_up(per_column, band) / band, rows = band + reach;
-  long frame_size = rows * columns * LANES, plane = g->kernel[0] * frame_size;
-#pragma omp parallel num_threads(threads)
-  {
-    REAL *buffer = space(of.maps * plane * sizeof(REAL));
-    long *offsets = space(most_taps * of.maps * sizeof(long));
-    VECTOR sums[2 * 16] __attribute__((aligned(64)));
-    if (!buffer || !offsets) {
-#pragma omp atomic write
-      failed = 1;
-    }
+  NAME(Inputs) plan = NAME(plan_inputs)(g);
+  int failed = !plan.packed || !plan.axes[0] || !plan.axes[1] || !plan.axes[2];
+  if (!failed) {
+#pragma omp parallel num_threads(threads) reduction(| : failed)
+    {
+      REAL *buffer = space(plan.of.maps * plan.plane * sizeof(REAL));
+      long *offsets = space(plan.of.taps * plan.of.maps * sizeof(long));
+      failed |= !buffer || !offsets;
 #pragma omp for schedule(static)
-    for (long unit = 0; unit < of.units; unit++) {
-      REAL *to = packed + unit * unit_size;
-      for (long first = 0; first < of.blocks; first += pair)
-        EACH_CLASS(t, v, u)
-          for (long a = 0; a < t->count; a++)
-            for (long b = 0; b < v->count; b++)
-              for (long c = 0; c < u->count; c++)
-                for (long map = 0; map < of.maps; map++)
-                  for (long block = first; block < first + pair; block++, to += LANES)
-                    NAME(pack)(weight + NAME(tap_at)(g, t->tap[a], v->tap[b], u->tap[c]), g, &of, unit, block, map, to);
-    }
+      for (long unit = 0; unit < plan.of.units; unit++) NAME(pack_inputs)(weight, g, &plan, unit);
 #pragma omp for collapse(3) schedule(static)
-    for (long image = 0; image < g->images; image++)
-      for (long frame = 0; frame < g->in[0]; frame++)
-        for (long b = 0; b < bands; b++) {
-          if (!buffer || !offsets) continue;
-          const Class *t = &axes[0][frame % g->stride[0]];
-          long j = frame / g->stride[0], begin = 0, end = t->count;
-          while (begin < end && j + t->base[begin] >= g->out[0]) begin++;
-          while (end > begin && j + t->base[end - 1] < 0) end--;
-          for (long unit = 0; unit < of.units; unit++) {
-            const REAL *w = packed + unit * unit_size;
-            for (long cv = 0; cv < g->stride[1]; cv++)
-              for (long cu = 0; cu < g->stride[2]; cu++) {
-                const Class *v = &axes[1][cv], *u = &axes[2][cu];
-                long top = b * band, bottom = (g->in[1] - cv + g->stride[1] - 1) / g->stride[1];
-                long across = (g->in[2] - cu + g->stride[2] - 1) / g->stride[2];
-                if (bottom > top + band) bottom = top + band;
-                if (bottom <= top || across <= 0) continue;
-                long low_v = v->count ? v->base[v->count - 1] : 0, low_u = u->count ? u->base[u->count - 1] : 0;
-                long high_v = v->count ? v->base[0] : 0, taps = v->count * u->count, i = 0;
-                for (long a = begin; a < end && taps; a++)
-                  NAME(spread)(grad, buffer + a * frame_size, g, &of, unit, image, j + t->base[a], top + low_v,
-                               bottom - top + high_v - low_v, low_u, columns, plane);
-                for (long a = begin; a < end; a++)
-                  for (long e = 0; e < v->count; e++)
-                    for (long f = 0; f < u->count; f++)
-                      for (long map = 0; map < of.maps; map++)
-                        offsets[i++] = map * plane + a * frame_size +
-                                       ((v->base[e] - low_v) * columns + u->base[f] - low_u) * LANES;
-                long before = taps_before(axes, g, frame % g->stride[0], cv, cu) + begin * taps;
-                for (long first = 0; first < of.blocks; first += pair) {
-                  const REAL *own = w + ((first / pair) * of.taps + before) * of.maps * pair * LANES;
-                  for (long column = 0; column < across; column += step_p)
-                    for (long row = top; row < bottom; row++) {
-                      NAME(kernels)[0][pair - 1][width](buffer + ((row - top) * columns + column) * LANES, offsets, i,
-                                                        own, pair * LANES, sums);
-                      long left = across - column < step_p ? across - column : step_p;
-                      REAL *out = dx + (((image * g->in[0] + frame) * g->in[1] + cv + row * g->stride[1]) * g->in[2] +
-                                        cu + column * g->stride[2]) * g->channels + (unit * of.blocks + first) * LANES;
-                      for (long p = 0; p < left; p++, out += g->stride[2] * g->channels)
-                        for (long m = 0; m < pair; m++) {
-                          VECTOR *at = (VECTOR *)(out + m * LANES);
-                          if (accumulate)
-                            *at += sums[p * pair + m];
-                          else
-                            *at = sums[p * pair + m];
-                        }
-                    }
-                }
-              }
-          }
-        }
-    free(buffer);
-    free(offsets);
+      for (long image = 0; image < g->images; image++)
+        for (long frame = 0; frame < g->in[0]; frame++)
+          for (long band = 0; band < plan.bands; band++)
+            if (buffer && offsets)
+              NAME(input_band)(grad, dx, g, &plan, buffer, offsets, image, frame, band, accumulate);
+      free(buffer);
+      free(offsets);
+    }
   }
-end:
-  free(packed);
-  for (int axis = 0; axis < 3; axis++) free(axes[axis]);
+  free(plan.packed);
+  for (int axis = 0; axis < 3; axis++) free(plan.axes[axis]);
   return failed ? -1 : 0;
 }
 
@@ -462,77 +528,118 @@ static inline long NAME(maps_at_once)(long left, long half) {
   return left >= 2 && (half < 3 || ROOMY) ? 2 : 1;
 }
 
+/* How the weights' gradient is computed: in tasks of one unit and some images each, whose parts are added in order. */
+typedef struct {
+  LAYOUT of;
+  long columns, reach, band, bands, frame_size, plane, grad_plane;
+  long size; /* of a part */
+  long chunks;
+  REAL *parts;
+} NAME(Weights);
+
+static NAME(Weights) NAME(plan_weights)(const Geometry *g) {
+  NAME(Weights) plan = {.of = NAME(layout)(g)};
+  const LAYOUT *of = &plan.of;
+  plan.columns = odd((g->out[2] - 1) * g->stride[2] + (g->kernel[2] - 1) * g->dilation[2] + 1);
+  plan.reach = (g->kernel[1] - 1) * g->dilation[1] + 1;
+  long row_values = g->kernel[0] * of->blocks * plan.columns * g->stride[1] + of->maps * g->out[2];
+  plan.band = g->out[1];
+  while (plan.band > 1 && plan.band * row_values * LANES * (long)sizeof(REAL) > CACHE) plan.band = (plan.band + 1) / 2;
+  plan.bands = round_up(g->out[1], plan.band) / plan.band;
+  plan.frame_size = ((plan.band - 1) * g->stride[1] + plan.reach) * plan.columns * LANES;
+  plan.plane = g->kernel[0] * plan.frame_size;
+  plan.grad_plane = plan.band * g->out[2] * LANES;
+  plan.size = of->taps * of->blocks * of->maps * LANES;
+  plan.chunks = round_up(TASKS, of->units) / of->units; /* never by the number of threads: the bits stay the same */
+  if (plan.chunks > g->images) plan.chunks = g->images > 0 ? g->images : 1;
+  long bytes = of->units * plan.chunks * plan.size * sizeof(REAL);
+  plan.parts = space(bytes);
+  if (plan.parts) memset(plan.parts, 0, bytes);
+  return plan;
+}
+
+/* Add what the rows in `buffer` and `spread` give for the kernel's frame `t`. */
+static void NAME(add_taps)(const REAL *buffer, const REAL *spread, REAL *part, const Geometry *g,
+                           const NAME(Weights) *plan, const Steps *s, long t) {
+  const LAYOUT *of = &plan->of;
+  for (long v = 0; v < g->kernel[1]; v++)
+    for (long u = 0, half; u < g->kernel[2]; u += 2 * half + 1) {
+      half = (g->kernel[2] - u - 1) / 2;
+      if (half > 4) half = 4;
+      for (long block = 0; block < of->blocks; block++)
+        for (long map = 0, maps; map < of->maps; map += maps) {
+          maps = NAME(maps_at_once)(of->maps - map, half);
+          long tap = (t * g->kernel[1] + v) * g->kernel[2] + u;
+          const REAL *from = buffer + block * plan->plane + t * plan->frame_size +
+                             (v * g->dilation[1] * plan->columns + u * g->dilation[2]) * LANES;
+          NAME(tap_kernels)[maps / 2][half](from, s, spread + map * plan->grad_plane,
+                                            part + ((tap * of->blocks + block) * of->maps + map) * LANES);
+        }
+    }
+}
+
+static void NAME(weight_band)(const REAL *x, const REAL *grad, REAL *part, const Geometry *g, const NAME(Weights) *plan,
+                              REAL *buffer, REAL *spread, long unit, long image, long frame, long band) {
+  long top = band * plan->band, bottom = top + plan->band < g->out[1] ? top + plan->band : g->out[1];
+  long first = frame * g->stride[0] - g->pad[0], begin, end;
+  Steps s = {.rows = bottom - top,
+             .columns = g->out[2],
+             .x_row = g->stride[1] * plan->columns * LANES,
+             .x_column = g->stride[2] * LANES,
+             .tap = g->dilation[2] * LANES,
+             .grad_row = g->out[2] * LANES,
+             .map = plan->grad_plane,
+             .into = plan->of.blocks * plan->of.maps * LANES};
+  inside(first, g->dilation[0], g->kernel[0], g->in[0], &begin, &end);
+  NAME(spread)(grad, spread, g, &plan->of, unit, image, frame, top, bottom - top, 0, g->out[2], plan->grad_plane);
+  for (long t = begin; t < end; t++) {
+    NAME(fill)(x, buffer + t * plan->frame_size, g, &plan->of, unit, image, first + t * g->dilation[0],
+               top * g->stride[1] - g->pad[1], (bottom - top - 1) * g->stride[1] + plan->reach, plan->columns,
+               plan->plane);
+    NAME(add_taps)(buffer, spread, part, g, plan, &s, t);
+  }
+}
+
+/* Add up the parts of a unit, and put them where the weights' gradient has them. */
+static void NAME(unpack)(const NAME(Weights) *plan, REAL *dw, const Geometry *g, long unit) {
+  REAL *sum = plan->parts + unit * plan->chunks * plan->size, *from = sum;
+  for (long chunk = 1; chunk < plan->chunks; chunk++)
+    for (long i = 0; i < plan->size; i++) sum[i] += sum[chunk * plan->size + i];
+  for (long t = 0; t < g->kernel[0]; t++)
+    for (long v = 0; v < g->kernel[1]; v++)
+      for (long u = 0; u < g->kernel[2]; u++)
+        for (long block = 0; block < plan->of.blocks; block++)
+          for (long map = 0; map < plan->of.maps; map++, from += LANES)
+            for (long lane = 0; lane < LANES; lane++)
+              dw[NAME(tap_at)(g, t, v, u) + NAME(weight_at)(g, &plan->of, unit, block, map, lane)] = from[lane];
+}
+
 static int NAME(weight_gradient)(const REAL *x, const REAL *grad, REAL *dw, const Geometry *g, int threads) {
-  LAYOUT of = NAME(layout)(g);
-  long columns = odd((g->out[2] - 1) * g->stride[2] + (g->kernel[2] - 1) * g->dilation[2] + 1);
-  long reach = (g->kernel[1] - 1) * g->dilation[1] + 1, band = g->out[1], failed = 0;
-  long row_bytes = (g->kernel[0] * of.blocks * columns * g->stride[1] + of.maps * g->out[2]) * LANES * sizeof(REAL);
-  while (band > 1 && band * row_bytes > CACHE) band = (band + 1) / 2;
-  long bands = round_up(g->out[1], band) / band, rows = (band - 1) * g->stride[1] + reach;
-  long frame_size = rows * columns * LANES, plane = g->kernel[0] * frame_size;
-  long grad_plane = band * g->out[2] * LANES, size = of.taps * of.blocks * of.maps * LANES;
-  long chunks = round_up(TASKS, of.units) / of.units;  /* never by the number of threads, so the bits are the same */
-  if (chunks > g->images) chunks = g->images > 0 ? g->images : 1;
-  REAL *partial = space(of.units * chunks * size * sizeof(REAL));
-  if (!partial) return -1;
-  memset(partial, 0, of.units * chunks * size * sizeof(REAL));
-#pragma omp parallel num_threads(threads)
-  {
-    REAL *buffer = space(of.blocks * plane * sizeof(REAL)), *spread = space(of.maps * grad_plane * sizeof(REAL));
-    if (!buffer || !spread) {
-#pragma omp atomic write
-      failed = 1;
-    }
+  NAME(Weights) plan = NAME(plan_weights)(g);
+  int failed = !plan.parts;
+  if (!failed) {
+#pragma omp parallel num_threads(threads) reduction(| : failed)
+    {
+      REAL *buffer = space(plan.of.blocks * plan.plane * sizeof(REAL));
+      REAL *spread = space(plan.of.maps * plan.grad_plane * sizeof(REAL));
+      failed |= !buffer || !spread;
 #pragma omp for schedule(dynamic)
-    for (long task = 0; task < of.units * chunks; task++) {
-      if (!buffer || !spread) continue;
-      long unit = task / chunks, chunk = task % chunks;
-      REAL *own = partial + task * size;
-      for (long image = chunk * g->images / chunks; image < (chunk + 1) * g->images / chunks; image++)
-        for (long frame = 0; frame < g->out[0]; frame++)
-          for (long b = 0; b < bands; b++) {
-            long top = b * band, bottom = top + band < g->out[1] ? top + band : g->out[1];
-            long first = frame * g->stride[0] - g->pad[0], begin, end;
-            inside(first, g->dilation[0], g->kernel[0], g->in[0], &begin, &end);
-            Steps s = {bottom - top, g->out[2], g->stride[1] * columns * LANES, g->stride[2] * LANES,
-                       g->dilation[2] * LANES, g->out[2] * LANES, grad_plane, of.blocks * of.maps * LANES};
-            for (long t = begin; t < end; t++)
-              NAME(fill)(x, buffer + t * frame_size, g, &of, unit, image, first + t * g->dilation[0],
-                         top * g->stride[1] - g->pad[1], (bottom - top - 1) * g->stride[1] + reach, columns, plane);
-            NAME(spread)(grad, spread, g, &of, unit, image, frame, top, bottom - top, 0, g->out[2], grad_plane);
-            for (long t = begin; t < end; t++)
-              for (long v = 0; v < g->kernel[1]; v++)
-                for (long u = 0, taps; u < g->kernel[2]; u += 2 * taps + 1) {
-                  taps = (g->kernel[2] - u - 1) / 2;
-                  if (taps > 4) taps = 4;
-                  for (long block = 0; block < of.blocks; block++)
-                    for (long map = 0, maps; map < of.maps; map += maps) {
-                      maps = NAME(maps_at_once)(of.maps - map, taps);
-                      long row = t * g->kernel[1] + v;
-                      const REAL *from = buffer + block * plane + t * frame_size +
-                                         (v * g->dilation[1] * columns + u * g->dilation[2]) * LANES;
-                      REAL *into = own + (((row * g->kernel[2] + u) * of.blocks + block) * of.maps + map) * LANES;
-                      NAME(tap_kernels)[maps / 2][taps](from, &s, spread + map * grad_plane, into);
-                    }
-                }
-          }
+      for (long task = 0; task < plan.of.units * plan.chunks; task++) {
+        long unit = task / plan.chunks, chunk = task % plan.chunks;
+        long end = (chunk + 1) * g->images / plan.chunks;
+        for (long image = chunk * g->images / plan.chunks; buffer && spread && image < end; image++)
+          for (long frame = 0; frame < g->out[0]; frame++)
+            for (long band = 0; band < plan.bands; band++)
+              NAME(weight_band)(x, grad, plan.parts + task * plan.size, g, &plan, buffer, spread, unit, image, frame,
+                                band);
+      }
+      free(buffer);
+      free(spread);
+#pragma omp for schedule(static)
+      for (long unit = 0; unit < plan.of.units; unit++) NAME(unpack)(&plan, dw, g, unit);
     }
-    free(buffer);
-    free(spread);
   }
-  for (long unit = 0; unit < of.units && !failed; unit++) {
-    REAL *sum = partial + unit * chunks * size, *from = sum;
-    for (long chunk = 1; chunk < chunks; chunk++)
-      for (long i = 0; i < size; i++) sum[i] += sum[chunk * size + i];
-    for (long t = 0; t < g->kernel[0]; t++)
-      for (long v = 0; v < g->kernel[1]; v++)
-        for (long u = 0; u < g->kernel[2]; u++)
-          for (long block = 0; block < of.blocks; block++)
-            for (long map = 0; map < of.maps; map++, from += LANES)
-              for (long lane = 0; lane < LANES; lane++)
-                dw[NAME(tap_at)(g, t, v, u) + NAME(weight_at)(g, &of, unit, block, map, lane)] = from[lane];
-  }
-  free(partial);
+  free(plan.parts);
   return failed ? -1 : 0;
 }
 
