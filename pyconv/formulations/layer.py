@@ -25,7 +25,7 @@ def is_plain(x: Tensor, convolutions: Iterable[nn.Module]) -> bool:
     """
     if type(x) is not Tensor or torch.compiler.is_compiling() or torch.jit.is_tracing():
         return False
-    if x.device.type not in ("cpu", "cuda") or not _is_values(x):
+    if x.device.type not in ("cpu", "cuda") or not is_values(x):
         return False
     if torch._C._len_torch_dispatch_stack() or forward_ad._current_level >= 0 or any(map(bool, _GLOBAL_HOOKS)):
         return False
@@ -40,10 +40,10 @@ def _is_own(level: nn.Module, device: torch.device) -> bool:
     if level.padding_mode != "zeros" or not isinstance(level.padding, tuple):
         return False
     given = [level.weight] if level.bias is None else [level.weight, level.bias]
-    return all(each.device == device and each.dtype == given[0].dtype and _is_values(each) for each in given)
+    return all(each.device == device and each.dtype == given[0].dtype and is_values(each) for each in given)
 
 
-def _is_values(tensor: Tensor) -> bool:
+def is_values(tensor: Tensor) -> bool:
     """Whether its memory holds its values: no wrapper of a transform, no view that is negated when it is read."""
     return (
         type(tensor) in (Tensor, nn.Parameter)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from pyconv.architectures import ResNet, Stage, Stride
+from pyconv.formulations.normalised import activated
 from pyconv.layers import batch_norm, conv, max_pool, spatial_conv
 from pyconv.models.context import SqueezeExcitation
 
@@ -98,7 +99,10 @@ class Basic(nn.Module):
     """`ReLU(BN(conv(ReLU(BN(conv x)))) + shortcut(x))`, both convolutions spatial (ResNet-18, -34; He et al., 2016).
 
     `second_conv="1x1"` replaces the second one by a 1x1, as the authors count PyConvResNet-18 and -34. One ReLU module.
+    `formulation`: of batch norms and ReLUs in training (`pyconv.formulations.normalised`), as PyConv's own.
     """
+
+    formulation: str | None = None
 
     def __init__(self, at: Position) -> None:
         super().__init__()
@@ -116,10 +120,10 @@ class Basic(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) -> (N, out_channels, H / stride, W / stride)."""
         identity = x if self.shortcut is None else self.shortcut(x)
-        out = self.relu(self.bn1(self.conv1(x)))
-        out = self.bn2(self.conv2(out))
-        if self.se is not None:
-            out = self.se(out)
+        out = activated(self.bn1, self.relu, self.conv1(x), policy=self.formulation)
+        if self.se is None:
+            return activated(self.bn2, self.relu, self.conv2(out), identity, policy=self.formulation)
+        out = self.se(self.bn2(self.conv2(out)))
         out += identity
         return self.relu(out)
 
@@ -128,7 +132,10 @@ class Bottleneck(nn.Module):
     """1x1, spatial convolution (with the stride), 1x1, each with BN; sum, ReLU (Figure 4; He et al., CVPR 2016).
 
     ResNeXt and PyConvHGResNet are wider ones, SE-ResNet rescales the maps before the sum. One ReLU module.
+    `formulation`: of batch norms and ReLUs in training (`pyconv.formulations.normalised`), as PyConv's own.
     """
+
+    formulation: str | None = None
 
     def __init__(self, at: Position) -> None:
         super().__init__()
@@ -146,11 +153,11 @@ class Bottleneck(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) -> (N, out_channels, H / stride, W / stride), or the same with T first."""
         identity = x if self.shortcut is None else self.shortcut(x)
-        out = self.relu(self.bn1(self.conv1(x)))
-        out = self.relu(self.bn2(self.conv2(out)))
-        out = self.bn3(self.conv3(out))
-        if self.se is not None:
-            out = self.se(out)
+        out = activated(self.bn1, self.relu, self.conv1(x), policy=self.formulation)
+        out = activated(self.bn2, self.relu, self.conv2(out), policy=self.formulation)
+        if self.se is None:
+            return activated(self.bn3, self.relu, self.conv3(out), identity, policy=self.formulation)
+        out = self.se(self.bn3(self.conv3(out)))
         out += identity
         return self.relu(out)
 

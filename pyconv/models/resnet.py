@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pyconv import architectures
+from pyconv.formulations.normalised import activated
 from pyconv.layers import batch_norm, conv, max_pool
 from pyconv.models.blocks import STEM_WIDTH, Basic, Bottleneck, IResNet, Position, PreActivation
 from pyconv.models.context import NonLocal
@@ -32,7 +33,10 @@ class ResNet(nn.Module):
     Images (N, 3, H, W), or clips (N, 3, T, H, W) where the description's `dims` is 3, -> logits (N, num_classes).
     Any size that leaves a pixel works. `classifier=False` leaves pool, dropout and linear layer away: a backbone, of
     which only `features` can be asked. Weights: `pyconv.models.initialise.kaiming`; non-local blocks start as identity.
+    `formulation`: of the stem's batch norm and ReLU in training (`pyconv.formulations.normalised`), as PyConv's own.
     """
+
+    formulation: str | None = None
 
     def __init__(self, network: architectures.ResNet, *, classifier: bool = True) -> None:
         super().__init__()
@@ -62,10 +66,12 @@ class ResNet(nn.Module):
 
     def stem(self, x: Tensor) -> Tensor:
         """conv1, batch norm, ReLU, max pool, as far as the network has them: STEM_WIDTH maps."""
-        for layer in (self.conv1, self.bn1, self.relu, self.maxpool):
-            if layer is not None:
-                x = layer(x)
-        return x
+        x = self.conv1(x)
+        if self.bn1 is not None and self.relu is not None:
+            x = activated(self.bn1, self.relu, x, policy=self.formulation)
+        elif self.bn1 is not None:
+            x = self.bn1(x)
+        return x if self.maxpool is None else self.maxpool(x)
 
     def features(self, x: Tensor) -> tuple[Tensor, ...]:
         """The outputs of stages 1, 2, ..., one tensor a stage, for a head of one's own.
