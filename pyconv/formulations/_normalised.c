@@ -18,7 +18,7 @@ static long chunk_rows(long rows) {
 }
 
 #if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
-#define CLONES __attribute__((target_clones("arch=skylake-avx512", "arch=haswell", "default"), noinline))
+#define CLONES __attribute__((target_clones("avx512f", "avx2", "default"), noinline))
 #else
 #define CLONES
 #endif
