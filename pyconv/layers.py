@@ -60,12 +60,19 @@ class PyConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, ...) -> (N, out_channels, ...), level 1 first."""
+        found = self._planned(x)
+        return torch.cat([level(x) for level in self.levels], dim=1) if found is None else found
+
+    def activated(self, x: Tensor) -> Tensor:
+        """The ReLU of what `forward` gives, for testing: written at once where that can be."""
+        found = self._planned(x, relu=True)
+        return torch.relu_(self(x)) if found is None else found
+
+    def _planned(self, x: Tensor, *, relu: bool = False) -> Tensor | None:
         policy = planner.policy_now(self.formulation)
-        if policy != planner.REFERENCE and is_plain(x, self.levels):
-            found = compute(x, self.levels, policy)
-            if found is not None:
-                return found
-        return torch.cat([level(x) for level in self.levels], dim=1)
+        if policy == planner.REFERENCE or not is_plain(x, self.levels):
+            return None
+        return compute(x, self.levels, policy, relu=relu)
 
 
 def spatial_conv(

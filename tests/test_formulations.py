@@ -190,7 +190,7 @@ def test_instructions_that_are_not_here_are_refused(instructions: str) -> None:
     if not NATIVE:
         pytest.skip("not compiled")
     with pytest.raises(ValueError, match="no instructions"):
-        direct.compiled().forward(instructions, False, 0, 0, 0, 0, (0,) * 29, 1)
+        direct.compiled().forward(instructions, False, 0, 0, 0, False, 0, (0,) * 29, 1)
 
 
 def test_a_geometry_of_another_length_is_refused() -> None:
@@ -198,9 +198,9 @@ def test_a_geometry_of_another_length_is_refused() -> None:
         pytest.skip("not compiled")
     for numbers in [(), (0,) * 28, (0,) * 30, [0] * 29]:
         with pytest.raises(TypeError, match="a geometry is a tuple of 29 integers"):
-            direct.compiled().forward("plain", False, 0, 0, 0, 0, numbers, 1)
+            direct.compiled().forward("plain", False, 0, 0, 0, False, 0, numbers, 1)
     with pytest.raises((TypeError, OverflowError)):
-        direct.compiled().forward("plain", False, 0, 0, 0, 0, (2**70,) + (0,) * 28, 1)
+        direct.compiled().forward("plain", False, 0, 0, 0, False, 0, (2**70,) + (0,) * 28, 1)
 
 
 def test_a_kernel_of_31_taps_a_side_is_the_largest() -> None:

@@ -160,10 +160,10 @@ static long taps_before(Class *const axes[3], const Geometry *g, long ct, long c
 
 typedef struct {
   const char *name;
-  int (*forward32)(const float *, const float *, const float *, float *, const Geometry *, int);
+  int (*forward32)(const float *, const float *, const float *, int, float *, const Geometry *, int);
   int (*input32)(const float *, const float *, float *, const Geometry *, int, int);
   int (*weight32)(const float *, const float *, float *, const Geometry *, int);
-  int (*forward64)(const double *, const double *, const double *, double *, const Geometry *, int);
+  int (*forward64)(const double *, const double *, const double *, int, double *, const Geometry *, int);
   int (*input64)(const double *, const double *, double *, const Geometry *, int, int);
   int (*weight64)(const double *, const double *, double *, const Geometry *, int);
 } Level;
@@ -223,19 +223,19 @@ static PyObject *finished(int result) {
   Py_RETURN_NONE;
 }
 
-/* forward(instructions, is_double, x, weight, bias or 0, y, geometry, threads), tensors as addresses */
+/* forward(instructions, is_double, x, weight, bias or 0, relu, y, geometry, threads), tensors as addresses */
 static PyObject *forward(PyObject *Py_UNUSED(self), PyObject *arguments) {
   const char *name;
-  int is_double, threads, result;
+  int is_double, relu, threads, result;
   unsigned long long x, w, bias, y;
   PyObject *numbers;
   Geometry g;
-  if (!PyArg_ParseTuple(arguments, "spKKKKOi", &name, &is_double, &x, &w, &bias, &y, &numbers, &threads)) return NULL;
+  if (!PyArg_ParseTuple(arguments, "spKKKpKOi", &name, &is_double, &x, &w, &bias, &relu, &y, &numbers, &threads)) return NULL;
   const Level *level = level_named(name);
   if (!level || parse_geometry(numbers, &g)) return NULL;
   Py_BEGIN_ALLOW_THREADS
-  result = is_double ? level->forward64((void *)x, (void *)w, (void *)bias, (void *)y, &g, threads)
-                     : level->forward32((void *)x, (void *)w, (void *)bias, (void *)y, &g, threads);
+  result = is_double ? level->forward64((void *)x, (void *)w, (void *)bias, relu, (void *)y, &g, threads)
+                     : level->forward32((void *)x, (void *)w, (void *)bias, relu, (void *)y, &g, threads);
   Py_END_ALLOW_THREADS
   return finished(result);
 }

@@ -197,9 +197,10 @@ typedef struct {
   long run;       /* maps that lie side by side */
   long runs;
   long step;      /* from run to run */
+  NAME(Lanes) kept; /* all ones where negative outputs are kept, zeros where they become 0 */
 } NAME(Store);
 
-static NAME(Store) NAME(store)(const LAYOUT *of, long maps, const REAL *bias) {
+static NAME(Store) NAME(store)(const LAYOUT *of, long maps, const REAL *bias, int relu) {
   NAME(Store) to;
   int whole = maps == of->maps;
   to.positions = of->lanes / maps;
@@ -210,6 +211,7 @@ static NAME(Store) NAME(store)(const LAYOUT *of, long maps, const REAL *bias) {
     long position = lane / (of->groups * maps), group = lane / maps % of->groups, map = lane % maps;
     to.order[lane] = group * of->lanes + position * maps + map;
     to.bias[lane] = bias ? bias[group * of->maps + map] : 0;
+    to.kept[lane] = relu ? 0 : -1;
   }
   return to;
 }
@@ -229,6 +231,7 @@ static void NAME(write)(const VECTOR *sums, long positions, long maps, long lane
                         long pitch) {
   for (long first = 0; first < positions; first += by->positions) {
     VECTOR found = __builtin_shuffle(NAME(tree)(sums + first * maps, lanes), by->order) + by->bias;
+    found = (VECTOR)((NAME(Lanes))found & (by->kept | ~(found < 0)));
     REAL lane[BYTES / sizeof(REAL)];
     const REAL *from = lane;
     memcpy(lane, &found, sizeof lane);
@@ -286,7 +289,7 @@ static void NAME(pack_outputs)(const REAL *weight, const Geometry *g, const NAME
 }
 
 /* The output rows [top, bottom) of a frame, for a unit whose input is in `buffer`; of its taps the frames [begin, end). */
-static void NAME(output_rows)(const REAL *buffer, const REAL *bias, REAL *y, const Geometry *g,
+static void NAME(output_rows)(const REAL *buffer, const REAL *bias, int relu, REAL *y, const Geometry *g,
                               const NAME(Outputs) *plan, long unit, long top, long bottom, long begin, long end) {
   const LAYOUT *of = &plan->of;
   VECTOR sums[2 * 16 + 16] __attribute__((aligned(64))) = {{0}}; /* the last vectors of a tree may lie beyond what was summed up: they go nowhere */
@@ -294,7 +297,7 @@ static void NAME(output_rows)(const REAL *buffer, const REAL *bias, REAL *y, con
     maps = of->maps - map < PAIR ? 1 : PAIR;
     long at = unit * of->groups * of->maps + map;
     NAME(Sums) kernel = NAME(kernels)[g->stride[2] - 1][maps - 1][plan->width];
-    NAME(Store) by = NAME(store)(of, maps, bias ? bias + at : bias);
+    NAME(Store) by = NAME(store)(of, maps, bias ? bias + at : bias, relu);
     const REAL *w = plan->packed + unit * plan->unit_size + (begin * plan->tap_size * of->maps + map) * LANES;
     for (long column = 0; column < g->out[2]; column += plan->step)
       for (long row = top; row < bottom; row++) {
@@ -308,8 +311,8 @@ static void NAME(output_rows)(const REAL *buffer, const REAL *bias, REAL *y, con
   }
 }
 
-static void NAME(output_band)(const REAL *x, const REAL *bias, REAL *y, const Geometry *g, const NAME(Outputs) *plan,
-                              REAL *buffer, long image, long frame, long band) {
+static void NAME(output_band)(const REAL *x, const REAL *bias, int relu, REAL *y, const Geometry *g,
+                              const NAME(Outputs) *plan, REAL *buffer, long image, long frame, long band) {
   long top = band * plan->band, bottom = top + plan->band < g->out[1] ? top + plan->band : g->out[1];
   long first = frame * g->stride[0] - g->pad[0], begin, end;
   inside(first, g->dilation[0], g->kernel[0], g->in[0], &begin, &end);
@@ -319,11 +322,12 @@ static void NAME(output_band)(const REAL *x, const REAL *bias, REAL *y, const Ge
       NAME(fill)(x, buffer + t * plan->frame_size, g, &plan->of, unit, image, first + t * g->dilation[0],
                  top * g->stride[1] - g->pad[1], (bottom - top - 1) * g->stride[1] + plan->reach, plan->columns,
                  plan->plane);
-    NAME(output_rows)(buffer, bias, y, g, plan, unit, top, bottom, begin, end);
+    NAME(output_rows)(buffer, bias, relu, y, g, plan, unit, top, bottom, begin, end);
   }
 }
 
-static int NAME(forward)(const REAL *x, const REAL *weight, const REAL *bias, REAL *y, const Geometry *g, int threads) {
+static int NAME(forward)(const REAL *x, const REAL *weight, const REAL *bias, int relu, REAL *y, const Geometry *g,
+                         int threads) {
   NAME(Outputs) plan = NAME(plan_outputs)(g);
   int failed = !plan.packed || !plan.offsets;
   if (!failed) {
@@ -337,7 +341,7 @@ static int NAME(forward)(const REAL *x, const REAL *weight, const REAL *bias, RE
       for (long image = 0; image < g->images; image++)
         for (long frame = 0; frame < g->out[0]; frame++)
           for (long band = 0; band < plan.bands; band++)
-            if (buffer) NAME(output_band)(x, bias, y, g, &plan, buffer, image, frame, band);
+            if (buffer) NAME(output_band)(x, bias, relu, y, g, &plan, buffer, image, frame, band);
       free(buffer);
     }
   }

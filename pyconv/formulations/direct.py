@@ -62,13 +62,16 @@ def forward(x: Tensor, weight: Tensor, bias: Tensor | None, call: Call) -> Tenso
     return out
 
 
-def forward_into(out: Tensor, first: int, x: Tensor, weight: Tensor, bias: Tensor | None, call: Call) -> None:
-    """Maps `first` and on of `out`, which is channels last."""
+def forward_into(
+    out: Tensor, first: int, x: Tensor, weight: Tensor, bias: Tensor | None, call: Call, *, relu: bool = False
+) -> None:
+    """Maps `first` and on of `out`, which is channels last; `relu`: negative ones as 0."""
     x, bias = _placed(x), None if bias is None else bias.contiguous()
     place = out.data_ptr() + first * out.element_size()
     numbers = _geometry(out, first, x, weight, call)
     at = 0 if bias is None else bias.data_ptr()
-    compiled().forward(*_kind(x), x.data_ptr(), weight.data_ptr(), at, place, numbers, torch.get_num_threads())
+    threads = torch.get_num_threads()
+    compiled().forward(*_kind(x), x.data_ptr(), weight.data_ptr(), at, relu, place, numbers, threads)
 
 
 def input_gradient(grad: Tensor, x: Tensor, weight: Tensor, call: Call) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.nn.modules import module as torch_module
 
-from pyconv.formulations import levels, planner
+from pyconv.formulations import levels, library, planner
 from pyconv.formulations.call import Call
 
 _GLOBAL_HOOKS = (
@@ -53,15 +53,21 @@ def is_values(tensor: Tensor) -> bool:
     )
 
 
-def compute(x: Tensor, convolutions: Iterable[nn.Module], policy: str) -> Tensor | None:
-    """The levels' outputs side by side; None where the plan is the definition itself."""
+def compute(x: Tensor, convolutions: Iterable[nn.Module], policy: str, *, relu: bool = False) -> Tensor | None:
+    """The levels' outputs side by side; None where the plan is the definition itself.
+
+    `relu`, for testing only: of the outputs; then they are written as their ReLU whatever the plan.
+    """
     own = [each for each in convolutions if isinstance(each, (nn.Conv2d, nn.Conv3d))]
     parameters = [(each.weight, each.bias) for each in own]
     calls = [Call.of(each) for each in own]
     train = torch.is_grad_enabled() and (x.requires_grad or any(weight.requires_grad for weight, _ in parameters))
     x, parameters = _cast(x, parameters)
     plan = planner.plan(x, parameters, calls, policy, train=train)
-    return None if plan is None else levels.compute(x, parameters, calls, plan)
+    fits = x.numel() and all(library.fits(x, weight, call) for (weight, _), call in zip(parameters, calls, strict=True))
+    if relu and not train and fits:
+        return levels.outputs(x, parameters, calls, plan or (levels.Choice(),) * len(own), relu=True)
+    return None if plan is None or relu else levels.compute(x, parameters, calls, plan)
 
 
 def _cast(

@@ -29,32 +29,41 @@ class Choice:
 
 
 Plan = tuple[Choice, ...]
+Parameters = Sequence[tuple[Tensor, Tensor | None]]
+"""Weight and bias of each level."""
 
 
-def compute(x: Tensor, parameters: list[tuple[Tensor, Tensor | None]], calls: list[Call], plan: Plan) -> Tensor:
+def compute(x: Tensor, parameters: Parameters, calls: list[Call], plan: Plan) -> Tensor:
     """(N, in, ...) -> (N, sum of the levels' outputs, ...), level 1 first, in the layout of `x`."""
     flat = [tensor for pair in parameters for tensor in pair]
     out: Tensor = _Levels.apply(x, calls, plan, *flat)
     return out
 
 
+def outputs(x: Tensor, parameters: Parameters, calls: list[Call], plan: Plan, *, relu: bool = False) -> Tensor:
+    """As `compute`, without gradients; `relu`: of the outputs, as they are written."""
+    size = calls[0].output_size(x, parameters[0][0])
+    out = direct.empty(x, sum(len(weight) for weight, _ in parameters), size)
+    first = 0
+    for choice, call, (weight, bias) in zip(plan, calls, parameters, strict=True):
+        own = out.narrow(1, first, len(weight))
+        if choice.forward == direct.NAME:
+            direct.forward_into(out, first, x, weight, bias, call, relu=relu)
+        elif relu:
+            torch.clamp_min(FORMULATIONS[choice.forward].forward(x, weight, bias, call), 0, out=own)
+        else:
+            own.copy_(FORMULATIONS[choice.forward].forward(x, weight, bias, call))
+        first += len(weight)
+    return out if channels_last(x) else out.contiguous()
+
+
 class _Levels(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, calls: list[Call], plan: Plan, *parameters: Tensor | None) -> Tensor:
-        weights, biases = parameters[::2], parameters[1::2]
+        weights = [weight for weight in parameters[::2] if weight is not None]
         ctx.save_for_backward(x, *weights)
         ctx.calls, ctx.plan = calls, plan
-        out = direct.empty(x, sum(len(w) for w in weights if w is not None), calls[0].output_size(x, _first(weights)))
-        first = 0
-        for choice, call, weight, bias in zip(plan, calls, weights, biases, strict=True):
-            assert weight is not None
-            if choice.forward == direct.NAME:
-                direct.forward_into(out, first, x, weight, bias, call)
-            else:
-                found = FORMULATIONS[choice.forward].forward(x, weight, bias, call)
-                out.narrow(1, first, len(weight)).copy_(found)
-            first += len(weight)
-        return out if channels_last(x) else out.contiguous()
+        return outputs(x, list(zip(weights, parameters[1::2], strict=True)), calls, plan)
 
     @staticmethod
     @once_differentiable
@@ -125,9 +134,3 @@ class _Parts:
     def _own(self, i: int) -> Tensor:
         own = self.grad.narrow(1, self.firsts[i], len(self.weights[i]))
         return own.contiguous(memory_format=CHANNELS_LAST[own.ndim])
-
-
-def _first(weights: tuple[Tensor | None, ...]) -> Tensor:
-    (weight, *_) = weights
-    assert weight is not None
-    return weight

@@ -14,13 +14,12 @@ from torch import Tensor
 
 from pyconv.formulations import choices, direct, library
 from pyconv.formulations.call import Call, channels_last
-from pyconv.formulations.levels import FORMULATIONS, Choice, Plan
+from pyconv.formulations.levels import FORMULATIONS, Choice, Parameters, Plan
 from pyconv.formulations.measure import fastest
 
 AUTO, FIXED, REFERENCE = "auto", "fixed", "reference"
 POLICIES = (AUTO, FIXED, REFERENCE, *(name for name in FORMULATIONS if name != library.NAME))
 VARIABLE = "PYCONV_FORMULATION"
-Parameters = Sequence[tuple[Tensor, Tensor | None]]
 
 _MEASURED = (torch.float32, torch.float64)
 """On a processor. Others are computed as the definition says: torch 2.14.1's bfloat16 convolutions of maps smaller than

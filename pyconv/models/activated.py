@@ -2,7 +2,7 @@
 
     relu(conv(x))        relu(conv(x) + shortcut)
 
-by oneDNN's post-operations, on a processor in float32: the same numbers, one or two passes less over the maps. Anywhere
+by oneDNN's post-operations, on a processor in float32: the same sums, one or two passes less over the maps. Anywhere
 else, and for what is no dense or grouped convolution, the layers are called one after the other. For testing only.
 """
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pyconv.layers import PyConv
 from pyconv.models.blocks import Basic, Bottleneck
 from pyconv.models.resnet import ResNet
 
@@ -33,6 +34,8 @@ class Activated(nn.Module):
 
     def forward(self, x: Tensor, other: Tensor | None = None) -> Tensor:
         """(N, in, ...) -> (N, out, ...); `other` as the output."""
+        if isinstance(self.conv, PyConv) and other is None:
+            return self.conv.activated(x)
         if not self._fits(x):
             out = self.conv(x)
             return functional.relu_(out if other is None else out.add_(other))
