@@ -162,6 +162,8 @@ def test_a_passing_node_fail_is_not_submitted_again(site: Site, healthy_lab: Any
         assert site.submit(own).submission is None
         assert site.training(own).state in ("running", "queued")
         time.sleep(0.2)
+    # Begun elsewhere: a node that has only just come back may refuse it (JobLaunchFailure), which is another failure.
+    until(lambda: len(traces.lives(site.traces(own))) == 2)
     healthy_lab.start_node(node)
     until(lambda: site.recorded(own))
     assert len(traces.lives(site.traces(own))) == 2
