@@ -33,8 +33,8 @@ class PyConv(nn.Module):
 
     `formulation`: how the levels are computed, always to the same sums (`pyconv.formulations`). "auto" measures once
     what is fastest for the input's size, "fixed" decides by a rule, "reference" is the line above; or one by name. None
-    takes the environment's PYCONV_FORMULATION, else "auto", which means "reference" in runs that must repeat themselves
-    to the bit (`pyconv.numerics`).
+    takes the environment's PYCONV_FORMULATION, else "auto", which in runs that must repeat themselves to the bit
+    (`pyconv.numerics`) means "reference" in training and "fixed" in tests.
     """
 
     def __init__(

@@ -35,12 +35,17 @@ def is_plain(x: Tensor, convolutions: Iterable[nn.Module]) -> bool:
 def _is_own(level: nn.Module, device: torch.device) -> bool:
     if not isinstance(level, (nn.Conv2d, nn.Conv3d)) or type(level) not in (nn.Conv2d, nn.Conv3d):
         return False
-    if level._forward_hooks or level._forward_pre_hooks or level._backward_hooks or level._backward_pre_hooks:
-        return False
-    if level.padding_mode != "zeros" or not isinstance(level.padding, tuple):
+    if hooked(level) or level.padding_mode != "zeros" or not isinstance(level.padding, tuple):
         return False
     given = [level.weight] if level.bias is None else [level.weight, level.bias]
     return all(each.device == device and each.dtype == given[0].dtype and is_values(each) for each in given)
+
+
+def hooked(module: nn.Module) -> bool:
+    """Whether somebody looks at what goes into or comes out of the module."""
+    return bool(
+        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
+    )
 
 
 def is_values(tensor: Tensor) -> bool:

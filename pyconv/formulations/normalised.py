@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 
 from pyconv.formulations import planner
 from pyconv.formulations.call import CHANNELS_LAST, channels_last
-from pyconv.formulations.layer import is_plain, is_values
+from pyconv.formulations.layer import hooked, is_plain, is_values
 
 _TYPES = (torch.float32, torch.float64)
 
@@ -53,7 +53,7 @@ def activated(
 def _fits(norm: nn.Module, relu: nn.Module, x: Tensor, other: Tensor | None) -> bool:
     if type(norm) not in (nn.BatchNorm2d, nn.BatchNorm3d) or type(relu) is not nn.ReLU or not norm.training:
         return False
-    if compiled() is None or not is_plain(x, ()) or any(_hooks(module) for module in (norm, relu)):
+    if compiled() is None or not is_plain(x, ()) or hooked(norm) or hooked(relu):
         return False
     if x.dtype not in _TYPES or x.ndim not in CHANNELS_LAST or x.device.type != "cpu" or not channels_last(x):
         return False
@@ -63,12 +63,6 @@ def _fits(norm: nn.Module, relu: nn.Module, x: Tensor, other: Tensor | None) -> 
     if not all(isinstance(each, Tensor) and is_values(each) and each.dtype == x.dtype for each in given):
         return False
     return other is None or (other.shape == x.shape and channels_last(other))
-
-
-def _hooks(module: nn.Module) -> bool:
-    return bool(
-        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
-    )
 
 
 def _keep(norm: nn.BatchNorm2d | nn.BatchNorm3d, mean: Tensor, variance: Tensor, values: int) -> None:
