@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from pyconv.formulations import planner
+from pyconv.formulations.kept import Kept
 from pyconv.formulations.layer import compute, is_plain
+from pyconv.formulations.pooled import MaxPool2d, MaxPool3d
 from pyconv.pyramid import PYRAMIDS, Level, Pyramid
 
 __all__ = ["PYRAMIDS", "PyConv", "Pyramid", "batch_norm", "conv", "max_pool", "require_variance", "spatial_conv"]
@@ -57,6 +59,7 @@ class PyConv(nn.Module):
         self.out_channels = out_channels
         self.pyramid = pyramid
         self.levels = nn.ModuleList(_level_conv(level, stride, dilation, bias) for level in levels)
+        self.kept: Kept | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, ...) -> (N, out_channels, ...), level 1 first."""
@@ -72,7 +75,7 @@ class PyConv(nn.Module):
         policy = planner.policy_now(self.formulation)
         if policy == planner.REFERENCE or not is_plain(x, self.levels):
             return None
-        return compute(x, self.levels, policy, relu=relu)
+        return compute(x, self.levels, policy, relu=relu, kept=self.kept)
 
 
 def spatial_conv(
@@ -116,9 +119,9 @@ def max_pool(stride: Size, dims: int = 2) -> nn.MaxPool2d | nn.MaxPool3d:
     """The 3x3 max pool of the paper, padded by 1; for clips 1x3x3, or 3x3x3 where time is strided too (Table 9)."""
     strides = _numbers("stride", stride, dims)
     if dims == 2:
-        return nn.MaxPool2d(3, stride=strides, padding=1)  # an int kernel: the paper's counter told it from a tuple
+        return MaxPool2d(3, stride=strides, padding=1)  # an int kernel: the paper's counter told it from a tuple
     kernel = (3 if strides[0] > 1 else 1, 3, 3)
-    return nn.MaxPool3d(kernel, stride=strides, padding=tuple(k // 2 for k in kernel))
+    return MaxPool3d(kernel, stride=strides, padding=tuple(k // 2 for k in kernel))
 
 
 def require_variance(norm: nn.Module, values: int) -> None:

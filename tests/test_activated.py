@@ -27,8 +27,10 @@ def test_of_a_convolution(groups: int, last: bool) -> None:
     conv, x = nn.Conv2d(16, 32, 3, stride=2, padding=1, groups=groups), drawn(2, 16, 9, 11, last=last)
     other = drawn(2, 32, 5, 6, last=last)
     kept = other.clone()
-    assert torch.equal(Activated(conv)(x), functional.relu(conv(x)))
-    torch.testing.assert_close(Activated(conv)(x, other), functional.relu(conv(x) + other), rtol=0, atol=1e-6)
+    assert torch.equal(Activated(conv, relu=True)(x), functional.relu(conv(x)))
+    torch.testing.assert_close(
+        Activated(conv, relu=True)(x, other), functional.relu(conv(x) + other), rtol=0, atol=1e-6
+    )
     assert torch.equal(other, kept)
 
 
@@ -68,7 +70,7 @@ def test_what_cannot_be_is_refused_as_a_convolution_refuses_it() -> None:
 
 def test_with_gradients_the_layers_are_called_one_by_one() -> None:
     conv, x = nn.Conv2d(8, 8, 3, padding=1), drawn(1, 8, 6, 6)
-    Activated(conv)(x, x).sum().backward()
+    Activated(conv, relu=True)(x, x).sum().backward()
     assert conv.weight.grad is not None
     layer = PyConv(64, 64, PYRAMIDS[4], formulation="fixed")
     layer.activated(drawn(1, 64, 6, 6)).sum().backward()

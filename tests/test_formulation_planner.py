@@ -94,7 +94,8 @@ def test_the_layer_s_word_counts_before_the_environment_s(monkeypatch: pytest.Mo
 
 
 def test_an_unknown_name_is_answered_with_those_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    message = "formulation 'fastest' is none of auto, fixed, reference, direct, depthwise, merged2, merged4, merged8"
+    names = "auto, fixed, reference, direct, winograd, depthwise, merged2, merged4, merged8"
+    message = f"formulation 'fastest' is none of {names}"
     with pytest.raises(ValueError, match=message):
         pyramid_layer("fastest")
     with pytest.raises(ValueError, match="formulation '' is none of"):

@@ -1,6 +1,6 @@
 """Sliding windows against a textbook implementation in loops: geometry, mirror images, scales, bands, any size."""
 
-from math import ceil
+from math import ceil, inf
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 from pyconv import PYRAMIDS, ResNet, SegNet, segnet
 from pyconv.architectures import Stage
 from pyconv.data.imagenet import MEAN, STD
-from pyconv.models.winograd import Winograd
+from pyconv.formulations import winograd
 from pyconv.segmentation import labelling
 from pyconv.segmentation.bilinear import Bilinear
 from pyconv.segmentation.labelling import Labeller
@@ -111,13 +111,22 @@ def test_labels_are_those_of_the_textbook(size: tuple[int, int], output_stride: 
     assert same_but_for_ties(found, expected)
 
 
-def test_labels_are_those_of_the_textbook_with_winograd_s_convolutions_too() -> None:
+def test_labels_are_those_of_the_textbook_with_winograd_s_convolutions_too(monkeypatch: pytest.MonkeyPatch) -> None:
     test, image = Sliding(crop=33, resize=44), photograph(40, 57)
     model = narrow(8, width=128)
-    labeller = Labeller(model, 5, test, device=CPU)
-    found = [module.dilation for module in labeller.network.modules() if isinstance(module, Winograd)]
-    assert found == [1, 2, 4]  # of stages 1, 3 and 4; stage 2 has a stride
-    assert same_but_for_ties(labeller.label(image), textbook(model, image, test, classes=5))
+    found: list[int] = []
+    convolve = winograd.forward_into
+
+    def seen(*given: Any, **more: Any) -> None:
+        found.append(given[5].dilation[0])
+        convolve(*given, **more)
+
+    monkeypatch.setattr(winograd, "forward_into", seen)
+    monkeypatch.setattr(winograd, "WORTH", inf)
+    monkeypatch.setenv("PYCONV_FORMULATION", "fixed")
+    labels = Labeller(model, 5, test, device=CPU).label(image)
+    assert found[:4] == [1, 2, 4, 1]  # of stages 1, 3 and 4, and the head; stage 2 has a stride
+    assert same_but_for_ties(labels, textbook(model, image, test, classes=5))
 
 
 @pytest.mark.parametrize("classes", [1, 2, 300])

@@ -8,10 +8,7 @@
 
    Python side: pyconv/formulations/direct.py, which also checks what is asked for. */
 
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
-#include <stdlib.h>
-#include <string.h>
+#include "_shared.h"
 
 enum { WIDTHS = 5, TASKS = 16, LARGEST_KERNEL = 31 };
 static const long CACHE = 400000; /* bytes of a band of rows: below half of a second-level cache */
@@ -46,12 +43,8 @@ typedef struct {
     for (const Class *v = axes[1]; v < axes[1] + g->stride[1]; v++)          \
       for (const Class *u = axes[2]; u < axes[2] + g->stride[2]; u++)
 
-static void *space(long bytes) { return aligned_alloc(64, (bytes / 64 + 1) * 64); }
-
 /* Of cache lines from row to row: with a power of two all rows would compete for the same few places of the cache. */
 static long odd(long value) { return value | 1; }
-
-static long round_up(long value, long step) { return (value + step - 1) / step * step; }
 
 /* The number of positions at once that computes fewest positions beyond the end of a row. */
 static int best_width(long row, const long positions[WIDTHS]) {
@@ -90,73 +83,8 @@ static long taps_before(Class *const axes[3], const Geometry *g, long ct, long c
   return before;
 }
 
-#define JOIN_(a, b) a##b
-#define JOIN(a, b) JOIN_(a, b)
-
-/* One set of loops: NAME, ROOMY, BYTES and IN_REGISTER are defined, REAL and LANE_INTEGER before each type. */
-#define IN_REGISTER(value) (void)(value)
-#define ROOMY 0
-#define BYTES 16
-#define REAL float
-#define LANE_INTEGER int
-#define WIDEST 4
-#define NAME(x) JOIN(x, _f32_plain)
-#include "_direct_kernels.h"
-#undef NAME
-#undef REAL
-#undef LANE_INTEGER
-#undef WIDEST
-#define REAL double
-#define LANE_INTEGER long
-#define WIDEST 2
-#define NAME(x) JOIN(x, _f64_plain)
-#include "_direct_kernels.h"
-#undef NAME
-#undef BYTES
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define X86 1
-#pragma GCC push_options
-#pragma GCC target("avx2,fma,bmi2")
-#define BYTES 32
-#undef WIDEST
-#define WIDEST 4
-#define NAME(x) JOIN(x, _f64_avx2)
-#include "_direct_kernels.h"
-#undef NAME
-#undef REAL
-#undef LANE_INTEGER
-#undef WIDEST
-#define REAL float
-#define LANE_INTEGER int
-#define WIDEST 8
-#define NAME(x) JOIN(x, _f32_avx2)
-#include "_direct_kernels.h"
-#undef NAME
-#undef BYTES
-#undef ROOMY
-#undef IN_REGISTER
-#pragma GCC pop_options
-#pragma GCC push_options
-#pragma GCC target("avx512f,avx512dq,avx512vl,avx512bw,fma,bmi2,prefer-vector-width=512")
-#define BYTES 64
-#define ROOMY 1
-#define IN_REGISTER(value) __asm__("" : "+v"(value)) /* loaded once, not with each of its uses */
-#undef WIDEST
-#define WIDEST 16
-#define NAME(x) JOIN(x, _f32_avx512)
-#include "_direct_kernels.h"
-#undef NAME
-#undef REAL
-#undef LANE_INTEGER
-#undef WIDEST
-#define REAL double
-#define LANE_INTEGER long
-#define WIDEST 8
-#define NAME(x) JOIN(x, _f64_avx512)
-#include "_direct_kernels.h"
-#undef NAME
-#pragma GCC pop_options
-#endif
+#define KERNELS "_direct_kernels.h"
+#include "_instructions.h"
 
 typedef struct {
   const char *name;
@@ -182,20 +110,9 @@ static const Level levels[] = {
 };
 enum { LEVELS = sizeof levels / sizeof *levels };
 
-static int supported(const Level *level) {
-#ifdef X86
-  __builtin_cpu_init();
-  if (!strcmp(level->name, "avx2")) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  if (!strcmp(level->name, "avx512"))
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw");
-#endif
-  return !strcmp(level->name, "plain");
-}
-
 static const Level *level_named(const char *name) {
   for (int i = 0; i < LEVELS; i++)
-    if (!strcmp(levels[i].name, name) && supported(&levels[i])) return &levels[i];
+    if (!strcmp(levels[i].name, name) && has(levels[i].name)) return &levels[i];
   PyErr_Format(PyExc_ValueError, "no instructions %s here", name);
   return NULL;
 }
@@ -206,21 +123,7 @@ static int parse_geometry(PyObject *numbers, Geometry *g) {
                 &g->stride[2],    &g->pad[0],      &g->pad[1],      &g->pad[2],      &g->dilation[0], &g->dilation[1],
                 &g->dilation[2],  &g->out[0],      &g->out[1],      &g->out[2],      &g->pitch,       &g->offset,
                 &g->weight_step[0], &g->weight_step[1], &g->weight_step[2], &g->weight_step[3], &g->weight_step[4]};
-  long count = sizeof to / sizeof *to;
-  if (!PyTuple_Check(numbers) || PyTuple_GET_SIZE(numbers) != count) {
-    PyErr_Format(PyExc_TypeError, "a geometry is a tuple of %ld integers", count);
-    return -1;
-  }
-  for (long i = 0; i < count; i++) {
-    *to[i] = PyLong_AsLong(PyTuple_GET_ITEM(numbers, i));
-    if (*to[i] == -1 && PyErr_Occurred()) return -1;
-  }
-  return 0;
-}
-
-static PyObject *finished(int result) {
-  if (result) return PyErr_NoMemory();
-  Py_RETURN_NONE;
+  return parse_numbers(numbers, to, sizeof to / sizeof *to);
 }
 
 /* forward(instructions, is_double, x, weight, bias or 0, relu, y, geometry, threads), tensors as addresses */
@@ -279,7 +182,7 @@ static PyObject *weight_gradient(PyObject *Py_UNUSED(self), PyObject *arguments)
 static PyObject *instructions(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(none)) {
   PyObject *names = PyList_New(0);
   for (int i = 0; names && i < LEVELS; i++)
-    if (supported(&levels[i])) {
+    if (has(levels[i].name)) {
       PyObject *name = PyUnicode_FromString(levels[i].name);
       if (!name || PyList_Append(names, name)) Py_CLEAR(names);
       Py_XDECREF(name);

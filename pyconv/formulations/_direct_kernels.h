@@ -1,15 +1,9 @@
-/* The loops of _direct.c for one type of numbers and one instruction set; included once for each pair of them.
+/* The loops of _direct.c for one type of numbers and one instruction set (`_instructions.h`). */
 
-   REAL: float or double. LANE_INTEGER: an integer of REAL's size. BYTES: of a vector register. WIDEST: LANES, as a
-   number for the preprocessor. NAME(x): x with a suffix of its own. ROOMY: 1 where there are 32 registers, 0 for 16. */
-
-#define LANES ((long)(BYTES / sizeof(REAL)))
 #define PAIR (1 + ROOMY) /* maps at once, at most */
-#define REPEAT(name, limit) _Pragma("GCC unroll 32") for (int name = 0; name < (limit); name++)
 
 typedef REAL NAME(Vector) __attribute__((vector_size(BYTES), aligned(sizeof(REAL)), may_alias));
 typedef LANE_INTEGER NAME(Lanes) __attribute__((vector_size(BYTES)));
-#define VECTOR NAME(Vector)
 
 /* How channels lie in lanes. A unit is what can be computed by itself: LANES input maps, or one group of more. */
 typedef struct {
@@ -654,7 +648,4 @@ static int NAME(weight_gradient)(const REAL *x, const REAL *grad, REAL *dw, cons
 #undef WIDTH_ONLY
 #undef NAMED
 #undef PAIR
-#undef REPEAT
-#undef LANES
-#undef VECTOR
 #undef LAYOUT

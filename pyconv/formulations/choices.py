@@ -20,7 +20,7 @@ from pyconv.files import publish
 from pyconv.formulations import direct
 from pyconv.formulations.levels import FORMULATIONS, Choice
 
-VERSION = 1
+VERSION = 2
 """Of the formulations: choices among older ones are measured again."""
 VARIABLE = "PYCONV_CACHE"
 

@@ -66,18 +66,18 @@ def forward_into(
     out: Tensor, first: int, x: Tensor, weight: Tensor, bias: Tensor | None, call: Call, *, relu: bool = False
 ) -> None:
     """Maps `first` and on of `out`, which is channels last; `relu`: negative ones as 0."""
-    x, bias = _placed(x), None if bias is None else bias.contiguous()
+    x, bias = placed(x), None if bias is None else bias.contiguous()
     place = out.data_ptr() + first * out.element_size()
     numbers = _geometry(out, first, x, weight, call)
     at = 0 if bias is None else bias.data_ptr()
     threads = torch.get_num_threads()
-    compiled().forward(*_kind(x), x.data_ptr(), weight.data_ptr(), at, relu, place, numbers, threads)
+    compiled().forward(*kind(x), x.data_ptr(), weight.data_ptr(), at, relu, place, numbers, threads)
 
 
 def input_gradient(grad: Tensor, x: Tensor, weight: Tensor, call: Call) -> Tensor:
     """Of the loss by `x`."""
     out = empty(x, x.shape[1], tuple(x.shape[2:]))
-    input_gradient_into(out, _placed(grad), 0, weight, call, add=False)
+    input_gradient_into(out, placed(grad), 0, weight, call, add=False)
     return out
 
 
@@ -86,20 +86,20 @@ def input_gradient_into(out: Tensor, grad: Tensor, first: int, weight: Tensor, c
     place = grad.data_ptr() + first * grad.element_size()
     numbers = _geometry(grad, first, out, weight, call)
     threads = torch.get_num_threads()
-    compiled().input_gradient(*_kind(out), place, weight.data_ptr(), out.data_ptr(), numbers, add, threads)
+    compiled().input_gradient(*kind(out), place, weight.data_ptr(), out.data_ptr(), numbers, add, threads)
 
 
 def weight_gradient(grad: Tensor, x: Tensor, weight: Tensor, call: Call) -> Tensor:
     """Of the loss by `weight`."""
-    return weight_gradient_of(_placed(grad), 0, x, weight, call)
+    return weight_gradient_of(placed(grad), 0, x, weight, call)
 
 
 def weight_gradient_of(grad: Tensor, first: int, x: Tensor, weight: Tensor, call: Call) -> Tensor:
     """The level's outputs are the maps `first` and on of `grad`, which is channels last."""
-    x, out = _placed(x), torch.empty_like(weight)
+    x, out = placed(x), torch.empty_like(weight)
     place = grad.data_ptr() + first * grad.element_size()
     numbers = _geometry(grad, first, x, out, call)
-    compiled().weight_gradient(*_kind(x), x.data_ptr(), place, out.data_ptr(), numbers, torch.get_num_threads())
+    compiled().weight_gradient(*kind(x), x.data_ptr(), place, out.data_ptr(), numbers, torch.get_num_threads())
     return out
 
 
@@ -109,11 +109,13 @@ def empty(x: Tensor, maps: int, size: tuple[int, ...]) -> Tensor:
     return torch.empty(len(x), maps, *size, dtype=x.dtype, device=x.device, memory_format=memory)
 
 
-def _placed(x: Tensor) -> Tensor:
+def placed(x: Tensor) -> Tensor:
+    """Channels last in memory."""
     return x if channels_last(x) else x.contiguous(memory_format=CHANNELS_LAST[x.ndim])
 
 
-def _kind(x: Tensor) -> tuple[str | None, bool]:
+def kind(x: Tensor) -> tuple[str | None, bool]:
+    """Which of the C side's loops: instruction set, and whether in float64."""
     return instructions(), x.dtype == torch.float64
 
 

@@ -9,6 +9,7 @@ from torch.nn.modules import module as torch_module
 
 from pyconv.formulations import levels, library, planner
 from pyconv.formulations.call import Call
+from pyconv.formulations.kept import Kept
 
 _GLOBAL_HOOKS = (
     torch_module._global_forward_hooks,
@@ -45,7 +46,7 @@ def hooked(module: nn.Module) -> bool:
     """Whether somebody looks at what goes into or comes out of the module."""
     return bool(
         module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
-    )
+    ) or any(map(bool, _GLOBAL_HOOKS))
 
 
 def is_values(tensor: Tensor) -> bool:
@@ -58,10 +59,13 @@ def is_values(tensor: Tensor) -> bool:
     )
 
 
-def compute(x: Tensor, convolutions: Iterable[nn.Module], policy: str, *, relu: bool = False) -> Tensor | None:
+def compute(
+    x: Tensor, convolutions: Iterable[nn.Module], policy: str, *, relu: bool = False, kept: Kept | None = None
+) -> Tensor | None:
     """The levels' outputs side by side; None where the plan is the definition itself.
 
-    `relu`, for testing only: of the outputs; then they are written as their ReLU whatever the plan.
+    `relu`, for testing only: of the outputs; then they are written as their ReLU whatever the plan. `kept`: where
+    weights that no longer change stay laid out.
     """
     own = [each for each in convolutions if isinstance(each, (nn.Conv2d, nn.Conv3d))]
     parameters = [(each.weight, each.bias) for each in own]
@@ -70,8 +74,8 @@ def compute(x: Tensor, convolutions: Iterable[nn.Module], policy: str, *, relu: 
     x, parameters = _cast(x, parameters)
     plan = planner.plan(x, parameters, calls, policy, train=train)
     fits = x.numel() and all(library.fits(x, weight, call) for (weight, _), call in zip(parameters, calls, strict=True))
-    if relu and not train and fits:
-        return levels.outputs(x, parameters, calls, plan or (levels.Choice(),) * len(own), relu=True)
+    if (relu or kept is not None) and not train and fits:
+        return levels.outputs(x, parameters, calls, plan or (levels.Choice(),) * len(own), relu=relu, kept=kept)
     return None if plan is None or relu else levels.compute(x, parameters, calls, plan)
 
 

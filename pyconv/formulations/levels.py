@@ -9,14 +9,17 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from pyconv.formulations import depthwise, direct, library
+from pyconv.formulations import depthwise, direct, library, winograd
 from pyconv.formulations.call import CHANNELS_LAST, Call, channels_last
+from pyconv.formulations.kept import Kept
 from pyconv.formulations.merged import Merged
 
 Formulation = ModuleType | Merged
 FORMULATIONS: dict[str, Formulation] = {
-    each.NAME: each for each in (library, direct, depthwise, Merged(2), Merged(4), Merged(8))
+    each.NAME: each for each in (library, direct, winograd, depthwise, Merged(2), Merged(4), Merged(8))
 }
+_IN_PLACE: dict[str, Any] = {each.NAME: each for each in (direct, winograd)}
+"""Those that write into a part of a tensor, or add to it."""
 
 
 @dataclass(frozen=True)
@@ -40,15 +43,20 @@ def compute(x: Tensor, parameters: Parameters, calls: list[Call], plan: Plan) ->
     return out
 
 
-def outputs(x: Tensor, parameters: Parameters, calls: list[Call], plan: Plan, *, relu: bool = False) -> Tensor:
-    """As `compute`, without gradients; `relu`: of the outputs, as they are written."""
+def outputs(
+    x: Tensor, parameters: Parameters, calls: list[Call], plan: Plan, *, relu: bool = False, kept: Kept | None = None
+) -> Tensor:
+    """As `compute`, without gradients; `relu`: of the outputs, as they are written; `kept`: of weights laid out."""
     size = calls[0].output_size(x, parameters[0][0])
     out = direct.empty(x, sum(len(weight) for weight, _ in parameters), size)
     first = 0
-    for choice, call, (weight, bias) in zip(plan, calls, parameters, strict=True):
+    for number, (choice, call, (weight, bias)) in enumerate(zip(plan, calls, parameters, strict=True)):
         own = out.narrow(1, first, len(weight))
         if choice.forward == direct.NAME:
             direct.forward_into(out, first, x, weight, bias, call, relu=relu)
+        elif choice.forward == winograd.NAME:
+            laid_out = None if kept is None else winograd.kept(kept, number, weight)
+            winograd.forward_into(out, first, x, weight, bias, call, relu=relu, laid_out=laid_out)
         elif relu:
             torch.clamp_min(FORMULATIONS[choice.forward].forward(x, weight, bias, call), 0, out=own)
         else:
@@ -89,15 +97,15 @@ class _Parts:
         self._weight_gradients: dict[int, Tensor] = {}
 
     def input_gradient(self, weights_too: Sequence[bool]) -> Tensor:
-        """The sum over the levels; the direct ones are added in place, last.
+        """The sum over the levels; those that can are added in place, last.
 
         Where a library computes both gradients of a level, and `weights_too`, it does so here.
         """
         total: Tensor | None = None
-        order = sorted(range(len(self.plan)), key=lambda i: self.plan[i].input_gradient == direct.NAME)
+        order = sorted(range(len(self.plan)), key=lambda i: self.plan[i].input_gradient in _IN_PLACE)
         for i in order:
             name, weight, call = self.plan[i].input_gradient, self.weights[i], self.calls[i]
-            if name != direct.NAME:
+            if name not in _IN_PLACE:
                 found = self._input_gradient(i, weights_too[i])
                 total = found if total is None else total.add_(found)
                 continue
@@ -105,7 +113,7 @@ class _Parts:
             if total is None:
                 total = direct.empty(self.x, self.x.shape[1], tuple(self.x.shape[2:]))
             total = total.contiguous(memory_format=CHANNELS_LAST[total.ndim])
-            direct.input_gradient_into(total, self.grad, self.firsts[i], weight, call, add=add)
+            _IN_PLACE[name].input_gradient_into(total, self.grad, self.firsts[i], weight, call, add=add)
         assert total is not None
         return total
 
@@ -122,8 +130,9 @@ class _Parts:
         if i in self._weight_gradients:
             return self._weight_gradients.pop(i)
         name, weight, call = self.plan[i].weight_gradient, self.weights[i], self.calls[i]
-        if name == direct.NAME:
-            return direct.weight_gradient_of(self.grad, self.firsts[i], self.x, weight, call)
+        if name in _IN_PLACE:
+            written: Tensor = _IN_PLACE[name].weight_gradient_of(self.grad, self.firsts[i], self.x, weight, call)
+            return written
         found: Tensor = FORMULATIONS[name].weight_gradient(self._own(i), self.x, weight, call)
         return found
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from pyconv.formulations import choices, direct, library
+from pyconv.formulations import choices, direct, library, winograd
 from pyconv.formulations.call import Call, channels_last
 from pyconv.formulations.levels import FORMULATIONS, Choice, Parameters, Plan
 from pyconv.formulations.measure import fastest
@@ -79,8 +79,11 @@ def by_rule(x: Tensor, weight: Tensor, call: Call) -> Choice:
     """What wins nearly everywhere, by the numbers of maps alone, so that no measurement and no batch size decides.
 
     The direct formulation where a library fills its vectors badly: outputs and weight gradient where groups have at
-    most 8 output maps, the input's gradient where they have at most 8 input maps (`docs/speed.md`).
+    most 8 output maps, the input's gradient where they have at most 8 input maps (`docs/speed.md`). Winograd's for
+    outputs of a dense 3x3 of many maps.
     """
+    if winograd.worth(x, weight, call):
+        return Choice(winograd.NAME)
     if not direct.fits(x, weight, call):
         return Choice()
     few_out, few_in = len(weight) // call.groups <= 8, weight.shape[1] <= 8

@@ -14,9 +14,7 @@ from torch.nn import functional
 
 from pyconv.data.imagenet import MEAN, STD
 from pyconv.models.folded import folded
-from pyconv.models.pointwise import use_onednn
 from pyconv.models.segmentation import SegNet
-from pyconv.models.winograd import use_winograd
 from pyconv.segmentation.bilinear import Bilinear
 from pyconv.segmentation.windows import Layout, Sliding
 
@@ -29,9 +27,9 @@ PIXELS_AT_ONCE = {"cpu": 473 * 473, "cuda": 4 * 473 * 473}
 class Labeller:
     """Label maps by `model`, of which an eval copy with folded batch norms, without auxiliary head, is used.
 
-    On a processor its large dense 3x3 convolutions are Winograd's, and its 1x1 oneDNN's. `batch_size`: windows at a
-    time, each with its mirror image; None: one of the paper's on a processor, where more are not faster, four on a GPU,
-    and of smaller ones as many as hold the same pixels. It changes speed and memory, and the numbers by rounding only.
+    `batch_size`: windows at a time, each with its mirror image; None: one of the paper's on a processor, where more are
+    not faster, four on a GPU, and of smaller ones as many as hold the same pixels. It changes speed and memory, and the
+    numbers by rounding only.
     """
 
     def __init__(
@@ -42,9 +40,6 @@ class Labeller:
         self.network = folded(model)
         if isinstance(self.network, SegNet):
             self.network.aux = None
-        if device.type == "cpu":
-            use_winograd(self.network)
-            use_onednn(self.network)
         self.network.to(device).to(memory_format=torch.channels_last)
         self.classes, self.test, self.device = classes, test, device
         kind = device.type if device.type in BAND_BYTES else "cuda"
