@@ -1,5 +1,8 @@
 """ReLUs and sums within a convolution's last pass give what the layers give, called one after the other."""
 
+import copy
+import pickle
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -9,7 +12,7 @@ from pyconv import PYRAMIDS, PyConv, pyconvhgresnet, pyconvresnet, resnet
 from pyconv.architectures import ResNet
 from pyconv.formulations.planner import POLICIES
 from pyconv.models import folded as folding
-from pyconv.models.activated import Activated, ActivatedBlock
+from pyconv.models.activated import Activated, ActivatedBlock, ActivatedStage
 from pyconv.models.folded import folded
 from pyconv.pyramid import HG_PYRAMIDS, VIDEO_PYRAMIDS, Pyramid
 
@@ -87,3 +90,70 @@ def test_a_folded_network_computes_the_same(network: ResNet, monkeypatch: pytest
     monkeypatch.setattr(folding, "activate", lambda _: None)
     expected = folded(model)(x)
     torch.testing.assert_close(found(x), expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
+
+
+@torch.inference_mode()
+def test_a_block_writes_over_no_tensor_that_somebody_holds() -> None:
+    """Neither the images, nor a stage's output that `features` gives, nor what a hook has seen."""
+    model, x = folded(pyconvresnet(50).build(7, seed=0)), drawn(2, 3, 64, 64)
+    given, expected = x.clone(), [each.clone() for each in model.features(x)]
+    assert torch.equal(x, given)
+    assert all(torch.equal(one, other) for one, other in zip(model.features(x), expected, strict=True))
+    seen: list[tuple[Tensor, Tensor]] = []
+    for stage in model.modules():
+        if isinstance(stage, ActivatedStage):
+            for layer in stage.modules():
+                if isinstance(layer, (Activated, ActivatedBlock, nn.Sequential)):
+                    layer.register_forward_hook(lambda _module, _given, out: seen.append((out, out.clone())))
+    hooked = model.features(x)
+    assert all(torch.equal(one, other) for one, other in zip(hooked, expected, strict=True))
+    assert len(seen) > 60
+    assert all(torch.equal(out, then) for out, then in seen)
+
+
+@torch.inference_mode()
+def test_blocks_of_a_stage_write_over_each_other() -> None:
+    """Else every block of stage 1 would ask the system for 25 megabytes, which take longer than the sum."""
+    model, x = folded(resnet(50).build(7, seed=0)), drawn(1, 64, 16, 16)
+    places = set()
+    for block in model.get_submodule("stage1"):
+        x = block(x, overwrite=bool(places))
+        places.add(x.data_ptr())
+    assert len(places) == 1
+
+
+@pytest.mark.parametrize("size", [(7, 7), (12, 9)])
+@torch.inference_mode()
+def test_a_dense_3x3_of_many_maps_is_winograd_s(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYCONV_FORMULATION", "fixed")
+    conv, x, other = nn.Conv2d(64, 80, 3, padding=1), drawn(2, 64, *size), drawn(2, 80, *size)
+    plain = conv(x)
+    for relu in (False, True):
+        layer = Activated(conv, relu=relu)
+        for added in (None, other):
+            expected = plain if added is None else plain + added
+            expected = functional.relu(expected) if relu else expected
+            found = layer(x, added)
+            assert not torch.equal(found, expected)  # rounded in another way
+            torch.testing.assert_close(found, expected, rtol=0, atol=2e-4)  # 114 roundings of up to 30
+        monkeypatch.setenv("PYCONV_FORMULATION", "reference")
+        assert torch.equal(layer(x), functional.relu(plain) if relu else plain)
+        monkeypatch.setenv("PYCONV_FORMULATION", "fixed")
+    held = other.clone()
+    assert Activated(conv, relu=True)(x, held, overwrite=True).data_ptr() == held.data_ptr()
+
+
+def test_a_copy_of_a_network_lays_out_its_own_weights() -> None:
+    first = folded(resnet(18).build(7, seed=0))
+    x = drawn(1, 3, 64, 64)
+    with torch.inference_mode():
+        expected = first(x)
+    second = pickle.loads(pickle.dumps(copy.deepcopy(first)))
+    with torch.no_grad():
+        second.fc.bias.add_(1)
+        for module in second.modules():
+            if isinstance(module, nn.Conv2d):
+                module.weight.zero_()
+    with torch.inference_mode():
+        assert torch.equal(first(x), expected)
+        assert not torch.equal(second(x), expected)
