@@ -4,7 +4,7 @@ Ceilings, measured: the most multiply-adds a second that a dense float32 matrix 
 the bytes a second of a copy too large for caches. A level has operations, and bytes that it moves at least (input,
 weights and output once, whichever of the three is computed); it takes at least the longer of both. What lies in caches
 already moves faster than that: a level of few operations can be below its bound, and so can any while the machine is
-quieter than it was for the ceilings.
+quieter than it was for the ceilings. Winograd's convolution needs a quarter to a third of a dense 3x3's operations.
 
 Every formulation that fits is timed, channels last; the library's also in NCHW, which is the authors' way.
 """

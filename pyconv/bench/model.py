@@ -2,7 +2,7 @@
 
     plain    the authors' way: NCHW, one grouped convolution a level, concatenated, batch norms on their own
     ours     channels last, levels as the planner decides before the clock starts; in training batch norms and ReLUs at
-             once; inference as tests do it: folded, and PyConvSegNet with the 3x3 and 1x1 of its tests
+             once; inference as tests do it: folded, dense 3x3 by Winograd's, weights laid out once
 
 Same weights, images of noise and threads; both sides in inference mode, or with the same fused SGD; images lie in a
 side's layout before the clock starts. PyConvSegNet-50 is timed in inference, without its auxiliary head: a step takes
