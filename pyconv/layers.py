@@ -36,7 +36,8 @@ class PyConv(nn.Module):
     `formulation`: how the levels are computed, always to the same sums (`pyconv.formulations`). "auto" measures once
     what is fastest for the input's size, "fixed" decides by a rule, "reference" is the line above; or one by name. None
     takes the environment's PYCONV_FORMULATION, else "auto", which in runs that must repeat themselves to the bit
-    (`pyconv.numerics`) means "reference" in training and "fixed" in tests.
+    (`pyconv.numerics`) means "reference" in training and "fixed" in tests. `kept`: of a folded copy, whose weights no
+    longer change, what was made of them (`pyconv.formulations.kept`).
     """
 
     def __init__(

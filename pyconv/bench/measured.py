@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pyconv.bench.paired import Comparison
+from pyconv.formulations import winograd
 
 ROUNDING = 2.0**-24
 """Of float32, relative."""
@@ -49,9 +50,18 @@ def terms(model: nn.Module) -> int:
     found = 0
     for module in model.modules():
         if isinstance(module, (nn.Conv2d, nn.Conv3d, nn.Linear)):
-            winograd = isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3) and module.groups == 1
-            found += module.weight[0].numel() * (WINOGRAD if winograd else 1)
+            found += module.weight[0].numel() * (WINOGRAD if _may_be_winograd(module) else 1)
     return found
+
+
+def _may_be_winograd(module: nn.Module) -> bool:
+    return (
+        isinstance(module, nn.Conv2d)
+        and module.kernel_size == (3, 3)
+        and module.stride == (1, 1)
+        and module.groups == 1
+        and winograd.compiled() is not None
+    )
 
 
 def growth(model: nn.Module, x: Tensor) -> float:

@@ -19,7 +19,9 @@ from pyconv.formulations.direct import empty, kind, placed
 from pyconv.formulations.kept import Kept
 
 NAME = "winograd"
-TILE, POINTS, PANEL = 4, 36, 32
+TILE, POINTS = 4, 36
+PANEL = 32
+"""Output maps that lie together in transformed weights, at most: two of the widest vectors."""
 MULTIPLE = 16
 """Of maps in and out: whole vectors."""
 FEWEST_MAPS = 64
